@@ -1,0 +1,138 @@
+"""A frame as kombu stores it: one JSON object with the body in base64, the form of an entry of a Celery queue on Redis."""
+
+from __future__ import annotations
+
+from binascii import a2b_base64, b2a_base64
+from typing import Any
+
+import msgspec
+
+from umbel.core import kombu_types
+from umbel.core.frame import Frame
+from umbel.errors import DecodeError
+
+__all__ = ["dump_frame", "load_frame"]
+
+
+class _Entry(
+    msgspec.Struct, gc=False, rename={"content_encoding": "content-encoding", "content_type": "content-type"}
+):
+    """The outer object. Its keys come in kombu's order."""
+
+    body: str | None
+    content_encoding: str | None = None
+    content_type: str | None = None
+    headers: dict[str, Any] | None = None
+    properties: dict[str, Any] | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(_Entry).decode
+
+# What msgspec writes as kombu does. Everything else, floats for the sake of NaN included, takes the careful way.
+_PLAIN = frozenset({str, int, bool, type(None)})
+
+
+def dump_frame(frame: Frame, *, routing_key: str, delivery_tag: str | None = None) -> bytes:
+    """`frame` as one entry of the queue `routing_key`.
+
+    `delivery_tag` is the field under which a Celery worker keeps the message in its table of unacknowledged ones.
+    It defaults to the task's id; give a new one at every sending where Celery workers share the queue, or the
+    acknowledgement of one copy of a call (a retry has the id of its first try) takes the entry of the other.
+
+    Raises ``TypeError`` when a header is of a type that JSON cannot hold.
+
+    >>> dump_frame(Frame(b"[]", "application/json", "utf-8", {}, {}), routing_key="celery", delivery_tag="1")[:30]
+    b'{"body":"W10=","content-encodi'
+    """
+    given = frame.properties
+    info = given.get("delivery_info")
+    if not isinstance(info, dict) or info.get("routing_key") != routing_key:
+        info = {"exchange": "", "routing_key": routing_key}
+    properties = {
+        **given,
+        "delivery_mode": given.get("delivery_mode", 2),
+        "delivery_info": info,
+        "priority": given.get("priority", 0),
+        "body_encoding": "base64",
+        "delivery_tag": delivery_tag or frame.task_id,
+    }
+    body = b2a_base64(frame.body, newline=False).decode("ascii")
+    if _is_plain(frame.headers) and _is_plain(properties):
+        try:
+            return _encode(
+                _Entry(body, frame.content_encoding, frame.content_type, frame.headers, properties)
+            )
+        except (TypeError, UnicodeEncodeError):
+            pass  # keys like None, and lone surrogates, which only the escapes of the other writer can carry
+    return kombu_types.dumps(
+        {
+            "body": body,
+            "content-encoding": frame.content_encoding,
+            "content-type": frame.content_type,
+            "headers": frame.headers,
+            "properties": properties,
+        }
+    )
+
+
+def _is_plain(mapping: dict[Any, Any]) -> bool:
+    for value in mapping.values():
+        cls = type(value)
+        if cls in _PLAIN:
+            continue
+        if cls is dict:
+            if value and not _is_plain(value):
+                return False
+        elif cls is not list or not _PLAIN.issuperset(map(type, value)):
+            return False
+    return True
+
+
+def load_frame(data: bytes) -> Frame:
+    """The frame that a queue entry holds, whether Umbel, Celery or another client wrote it.
+
+    The properties that describe the entry (``body_encoding``, ``delivery_tag``) are left out. Raises ``DecodeError``
+    when `data` is not such an entry; no other exception, whatever `data` is.
+    """
+    try:
+        entry = _decode(data) if b'"__type__"' not in data else _decode_carefully(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        entry = _decode_carefully(data)
+    properties = entry.properties or {}
+    encoding = properties.pop("body_encoding", None)
+    properties.pop("delivery_tag", None)
+    return Frame(
+        _raw_body(entry.body or "", encoding),
+        entry.content_type or "application/data",
+        entry.content_encoding or "utf-8",
+        entry.headers or {},
+        properties,
+    )
+
+
+def _raw_body(body: str, encoding: object) -> bytes:
+    try:
+        if encoding == "base64":
+            return a2b_base64(body)
+        if encoding is None or encoding == "utf-8":
+            return body.encode("utf-8")
+    except ValueError as exc:
+        raise DecodeError(f"The body of the queue entry is not {encoding or 'utf-8'}: {exc}") from exc
+    raise DecodeError(
+        f"The body of the queue entry has the encoding {encoding!r:.50}; expected base64 or none."
+    )
+
+
+def _decode_carefully(data: bytes) -> _Entry:
+    """For entries with tagged values, NaN or lone surrogates in their headers, and for the wording of errors."""
+    try:
+        value = kombu_types.loads(data)
+    except ValueError as exc:
+        raise DecodeError(f"The queue entry is not JSON: {exc}. It begins with {data[:60]!r}.") from exc
+    try:
+        return msgspec.convert(value, _Entry)
+    except msgspec.ValidationError as exc:
+        raise DecodeError(
+            f"The queue entry is JSON, but not a message as Celery writes it: {exc}. It begins with {data[:60]!r}."
+        ) from exc
