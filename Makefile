@@ -1,0 +1,72 @@
+# The developer's commands. Everything lives in .venv; stamp files in it make repeated runs quick.
+#
+#   make demo    a worker on SQLite does real work, in under a minute (installs the package alone)
+#   make test    the whole test suite (installs what is missing, Redis included when root)
+#   make check   ruff, mypy, pyright, the layer test, the documentation
+#   make docs    the documentation as HTML, in docs/_build/html
+#   make bench   a short comparison with the peers whose environments exist (see bench/README.md)
+#   make clean   remove everything that these commands made
+
+VENV ?= .venv
+PY := $(VENV)/bin/python
+JOBS ?= 4
+PYTEST_ARGS ?=
+
+.PHONY: help demo test check format docs bench clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+$(VENV)/.made: scripts/make-venv
+	@scripts/make-venv $(VENV)
+	@touch $@
+
+$(VENV)/.package: pyproject.toml $(VENV)/.made
+	@$(PY) -m pip install --quiet --editable .
+	@touch $@
+
+# --group needs pip 25.1; the pip that a fresh venv has may be older.
+$(VENV)/.pip: $(VENV)/.made
+	@$(PY) -m pip install --quiet --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.pip
+	@echo "installing umbel and its development tools into $(VENV)"
+	@$(PY) -m pip install --quiet --editable '.[all]' --group dev
+	@touch $(VENV)/.package $@
+
+$(VENV)/.docs: pyproject.toml $(VENV)/.dev
+	@$(PY) -m pip install --quiet --group docs
+	@touch $@
+
+demo: $(VENV)/.package
+	@$(PY) -m umbel demo
+
+# The tests marked "serial" measure time or memory: they run alone, after the others. One report of two runs.
+test: $(VENV)/.dev
+	@scripts/need-redis
+	@scripts/run-tests $(PY) $(JOBS) $(PYTEST_ARGS)
+
+check: $(VENV)/.docs
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+	$(PY) -m pyright
+	$(PY) -m pytest -q tests/unit/test_layers.py
+	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+format: $(VENV)/.dev
+	$(PY) -m ruff check --fix
+	$(PY) -m ruff format
+
+docs: $(VENV)/.docs
+	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+bench:
+	bench/setup_venvs.sh umbel celery
+	python3 bench/compare.py --systems celery,umbel --scenarios drain,roundtrip,enqueue --repeat 3
+
+clean:
+	rm -rf $(VENV) build dist docs/_build .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

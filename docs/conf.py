@@ -1,0 +1,22 @@
+"""Sphinx configuration: MyST pages, the furo theme, warnings are errors (see ``make docs``)."""
+
+from importlib.metadata import version as installed_version
+
+project = "Umbel"
+author = "The Umbel authors"
+release = version = installed_version("umbel")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["_build"]
+
+myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+
+html_theme = "furo"
+html_title = "Umbel"
