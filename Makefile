@@ -12,7 +12,7 @@ PY := $(VENV)/bin/python
 JOBS ?= 4
 PYTEST_ARGS ?=
 
-.PHONY: help demo test check format docs bench clean
+.PHONY: help demo test check style types layers format docs bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -47,13 +47,20 @@ test: $(VENV)/.dev
 	@scripts/need-redis
 	@scripts/run-tests $(PY) $(JOBS) $(PYTEST_ARGS)
 
+# All of them, even when one fails: the first complaint is not the only one worth reading.
 check: $(VENV)/.docs
+	@$(MAKE) --no-print-directory --keep-going style types layers docs
+
+style:
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
+
+types:
 	$(PY) -m mypy
 	$(PY) -m pyright
+
+layers:
 	$(PY) -m pytest -q tests/unit/test_layers.py
-	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
 format: $(VENV)/.dev
 	$(PY) -m ruff check --fix

@@ -56,7 +56,9 @@ LAYERS: dict[str, Layer] = {
         ("msgspec", "apsw", "redis", "hiredis"),
         closed=True,
     ),
-    "app": Layer(("app", "task", "client", "result", "config", "portal"), BELOW_APP, ("msgspec",)),
+    "app": Layer(
+        ("app", "task", "client", "result", "config", "settings", "portal"), BELOW_APP, ("msgspec",)
+    ),
     "public names": Layer(("",), (*BELOW_APP, "app")),
     "worker": Layer(
         ("worker", "worker.*", "beat"), (*BELOW_APP, "app"), ("msgspec", "uvloop", "gevent", "greenlet")
