@@ -34,30 +34,33 @@ class Layer(NamedTuple):
 
 
 PURE = ("errors", "core")
-BELOW_APP = (*PURE, "ports", "flow", "codecs", "middleware", "events", "backend table")
+BELOW_APP = (*PURE, "ids", "ports", "flow", "codecs", "middleware", "events", "backend table")
 
 LAYERS: dict[str, Layer] = {
     "errors": Layer(("errors",)),
     "core": Layer(("core", "core.*"), ("errors",), ("msgspec",)),
+    "ids": Layer(("ids",)),  # random, and so not core
     "ports": Layer(("ports",), PURE, ("msgspec",)),
-    "flow": Layer(("flow", "flow.*"), (*PURE, "ports"), ("msgspec",)),
+    "flow": Layer(("flow", "flow.*"), (*PURE, "ids", "ports"), ("msgspec",)),
     "codecs": Layer(
         ("codecs", "codecs.*"),
-        (*PURE, "ports"),
+        (*PURE, "ids", "ports"),
         ("msgspec", "yaml", "msgpack", "zstandard", "brotli"),
     ),
     "middleware": Layer(("middleware",), (*PURE, "ports"), ("msgspec",)),
     "events": Layer(("events",), (*PURE, "ports"), ("msgspec",)),
     "backend table": Layer(("backends",), (*PURE, "ports")),
-    "backend helpers": Layer(("backends._*",), (*PURE, "ports"), ("msgspec",)),
+    "backend helpers": Layer(("backends._*",), (*PURE, "ids", "ports"), ("msgspec",)),
     "backends": Layer(
         ("backends.*",),
-        (*PURE, "ports", "backend helpers"),
+        (*PURE, "ids", "ports", "backend helpers"),
         ("msgspec", "apsw", "redis", "hiredis"),
         closed=True,
     ),
     "app": Layer(
-        ("app", "task", "client", "result", "config", "settings", "portal"), BELOW_APP, ("msgspec",)
+        ("app", "task", "client", "result", "config", "settings", "routing", "context", "portal"),
+        BELOW_APP,
+        ("msgspec",),
     ),
     "public names": Layer(("",), (*BELOW_APP, "app")),
     "worker": Layer(
