@@ -31,6 +31,7 @@
 
     SoftTimeLimitExceeded             raised inside the task at its soft limit; not an UmbelError, so that
                                       ``except UmbelError`` in a task does not swallow it
+    UmbelWarning                      a warning, not an error
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ __all__ = [
     "TimeLimitExceeded",
     "TimeoutError",
     "UmbelError",
+    "UmbelWarning",
     "UnknownSetting",
     "WorkerLostError",
 ]
@@ -210,3 +212,7 @@ class TimeoutError(UmbelError, builtins.TimeoutError):
 
 class SoftTimeLimitExceeded(Exception):
     """Raised inside a running task when its soft time limit is reached, so that it can clean up."""
+
+
+class UmbelWarning(UserWarning):
+    """Something works, but not for long or not as it looks: an old name of a setting, two tasks of one name."""
