@@ -154,7 +154,7 @@ def find_unwritable(value: Any, name: str) -> Unwritable | None:
         above.add(id(value))
         for step, part in _parts(value):
             if id(part) in above:
-                return Unwritable((*path, step), "is contained in itself", "pass data without cycles")
+                return Unwritable((*path, step), "is contained in itself", "use data without cycles")
             if _refusal(dumps, part) is not None:
                 path.append(step)
                 value = part
@@ -193,18 +193,18 @@ def _describe(dumps: Callable[[Any], bytes], value: Any) -> tuple[str, str]:
 
 def _advice(value: Any) -> str:
     if isinstance(value, set | frozenset):
-        return "pass a list instead, for example sorted(...)"
+        return "use a list instead, for example sorted(...)"
     if hasattr(value, "total_seconds"):
-        return "pass its total_seconds() instead"
+        return "use its total_seconds() instead"
     if hasattr(value, "_meta") and hasattr(value, "pk"):
-        return "pass its primary key instead and load it in the task"
+        return "use its primary key instead and load it where it is needed"
     if hasattr(value, "isoformat"):
-        return "pass its isoformat() instead"
+        return "use its isoformat() instead"
     if hasattr(value, "tolist"):
-        return "pass its tolist() instead"
+        return "use its tolist() instead"
     if hasattr(value, "__dataclass_fields__"):
-        return "pass dataclasses.asdict(...) instead"
-    return "pass plain data instead"
+        return "use dataclasses.asdict(...) instead"
+    return "use plain data instead"
 
 
 def _type_name(value: Any) -> str:
