@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -53,8 +54,8 @@ def _acting() -> Iterator[str]:
             kind = " or ".join(map(repr, setting.choices)) if setting.choices else _KINDS[setting.kind]
             yield from (
                 f":::{{confval}} {setting.name}",
-                f":type: {kind}",
-                f":default: `{setting.default!r}`",
+                f":type: {json.dumps(kind)}",
+                f":default: {json.dumps(f'`{setting.default!r}`')}",
                 "",
                 setting.help,
                 ":::",
