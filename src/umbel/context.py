@@ -88,6 +88,8 @@ class Request(msgspec.Struct, kw_only=True, dict=True):
     utc: bool = True
     deliveries: int = 1
     """How often this message has been delivered, crashes counted. Umbel's own."""
+    reporter: Callable[[str, Any, str | None], None] | None = None
+    """Takes what ``update_state`` says (state, meta, id of another call) on its way through the worker, where there is one."""
     pending_retry: Retry | None = None
     """What ``retry(throw=False)`` asked for: the run goes on, and the retry follows it."""
 

@@ -1,0 +1,133 @@
+"""The child: where user code runs. It knows the node's socket and nothing of brokers, leases or settlements."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import socket
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from umbel.worker.ipc import ChildEnd, Done, Dropped, Handed, Ready
+
+
+class Runs(Protocol):
+    """What a pool needs of the runner. Neither method raises: every ending is a Done."""
+
+    def run(self, call: Handed) -> Done:
+        """Run a call in this thread."""
+
+    async def arun(self, call: Handed) -> Done:
+        """Run a call in this loop; a plain function runs in a thread beside it."""
+
+
+def serve_serially(end: ChildEnd, runner: Runs, slots: int = 1) -> None:
+    """One call after the other, in this thread: ``prefork`` and ``solo``."""
+    while (calls := end.receive()) is not None:
+        for call in calls:
+            if end.claim():
+                end.report(runner.run(call))
+            else:
+                end.report(Dropped(call.seq))
+
+
+def serve_in_threads(end: ChildEnd, runner: Runs, slots: int) -> None:
+    """`slots` calls at a time, each in a thread: ``threads``."""
+    waiting: queue.SimpleQueue[Handed | None] = queue.SimpleQueue()
+    one_at_a_time = threading.Lock()
+
+    def work() -> None:
+        while True:
+            # Taking the oldest call and its token is one step. Were it two, a token taken back by the node
+            # between them would stand for another call than the node thinks.
+            with one_at_a_time:
+                call = waiting.get()
+                if call is None:
+                    waiting.put(None)
+                    return
+                claimed = end.claim()
+            end.report(runner.run(call) if claimed else Dropped(call.seq))
+
+    threads = [threading.Thread(target=work, name=f"task-{n + 1}", daemon=True) for n in range(slots)]
+    for thread in threads:
+        thread.start()
+    while (calls := end.receive()) is not None:
+        for call in calls:
+            waiting.put(call)
+    waiting.put(None)
+
+
+def serve_in_loop(end: ChildEnd, runner: Runs, slots: int) -> None:
+    """`slots` calls at a time as tasks of one event loop: ``asyncio``."""
+    asyncio.run(_LoopPool(end, runner.arun, slots).run())
+
+
+class _LoopPool:
+    def __init__(self, end: ChildEnd, arun: Callable[[Handed], Awaitable[Done]], slots: int) -> None:
+        self._end = end
+        self._arun = arun
+        self._slots = slots
+        self._waiting: deque[Handed] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+        self._closed = asyncio.Event()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._end.sock, self._readable)
+        await self._closed.wait()
+        loop.remove_reader(self._end.sock)
+        for task in self._running:
+            task.cancel()
+
+    def _readable(self) -> None:
+        try:
+            data = self._end.sock.recv(1 << 18, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            self._closed.set()
+            return
+        self._waiting.extend(self._end.feed(data))
+        self._start()
+
+    def _start(self) -> None:
+        while self._waiting and len(self._running) < self._slots:
+            call = self._waiting.popleft()
+            if self._end.claim():
+                task = asyncio.create_task(self._run(call))
+                self._running.add(task)
+                task.add_done_callback(self._ended)
+            else:
+                self._end.report(Dropped(call.seq))
+
+    async def _run(self, call: Handed) -> None:
+        self._end.report(await self._arun(call))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and isinstance(task.exception(), ConnectionError):
+            self._closed.set()
+        self._start()
+
+
+SERVE: dict[str, Callable[[ChildEnd, Runs, int], None]] = {
+    "prefork": serve_serially,
+    "solo": serve_serially,
+    "threads": serve_in_threads,
+    "asyncio": serve_in_loop,
+}
+"""How each pool serves its calls."""
+
+
+def serve(end: ChildEnd, runner: Runs, pool: str, slots: int, pid: int) -> None:
+    """Run what the node hands over, until it closes the connection."""
+    try:
+        end.report(Ready(pid))
+        SERVE[pool](end, runner, slots)
+    except (BrokenPipeError, ConnectionResetError):
+        # The node has gone: there is nobody to report to. The supervisor starts both anew.
+        return

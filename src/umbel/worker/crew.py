@@ -1,0 +1,200 @@
+"""The node's view of its children, and who gets which call.
+
+The crew keeps one small buffer for all children. A child is handed as many calls as it is likely to finish in
+about ten milliseconds, judged by its last ones; what turns out to wait behind a long call is taken back (see
+``ipc``) and goes to a child that is free. So tiny tasks travel by the hundred, and a long task delays nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from umbel.worker.inflight import Held
+from umbel.worker.ipc import Handed, encode
+
+AHEAD_SECONDS = 0.010
+"""How much work a child is handed before it has reported the previous one."""
+AHEAD_CALLS = 250
+STUCK_SECONDS = 0.020
+"""A child that reports nothing for so long loses what it has not begun."""
+_SMOOTHING = 0.2
+_UNMEASURED = 0.050
+"""The time per call that is assumed of a child that has not finished any."""
+
+
+class Child:
+    """One child process (or thread, in tests) as the node sees it."""
+
+    def __init__(
+        self,
+        index: int,
+        pid: int,
+        slots: int,
+        ends: tuple[socket.socket, int, int],
+    ) -> None:
+        self.index = index
+        self.pid = pid
+        self.slots = slots
+        self.sock, self._tokens_read, self._tokens_write = ends
+        self.write: Callable[[bytes], None] = lambda data: None
+        """Set by the node when the connection is up."""
+        self.handed: dict[int, Held] = {}
+        """Calls it has, in the order in which it begins them."""
+        self.owed = 0
+        """Calls taken back of which the child does not know yet. Until it says so, it gets nothing new:
+        a new token could otherwise begin an old call."""
+        self.finished = 0
+        self.last_report = 0.0
+        self.seconds_per_call = _UNMEASURED
+        """Smoothed time from one ending to the next while it is busy; with many slots, less than a call takes."""
+        self.retiring = False
+        """Gets nothing more, and is closed when its last call has ended."""
+        self.ready = False
+        self.gone = False
+
+    def room(self) -> int:
+        """How many calls it can be given now."""
+        if self.retiring or self.owed or self.gone or not self.ready:
+            return 0
+        return self.slots + self.ahead() - len(self.handed)
+
+    def ahead(self) -> int:
+        """How many calls beyond its slots it would begin within ``AHEAD_SECONDS``."""
+        return min(AHEAD_CALLS, int(AHEAD_SECONDS / self.seconds_per_call))
+
+    def free_slots(self) -> int:
+        """Slots in which nothing runs."""
+        return 0 if self.room() <= 0 else max(0, self.slots - len(self.handed))
+
+    def hand(self, calls: list[Held], now: float) -> None:
+        """Give it calls: the tokens first, so that it never meets a call whose token is still to come."""
+        if not self.handed:
+            self.last_report = now
+        os.write(self._tokens_write, bytes(len(calls)))
+        self.write(
+            encode([Handed(held.seq, held.frame, held.deliveries, held.report_begin) for held in calls]),
+        )
+        for held in calls:
+            self.handed[held.seq] = held
+
+    def take_back(self) -> list[Held]:
+        """Every call that it has not begun, and now will not begin."""
+        try:
+            tokens = len(os.read(self._tokens_read, AHEAD_CALLS * 64))
+        except BlockingIOError:
+            return []
+        calls = [self.handed.pop(seq) for seq in list(self.handed)[len(self.handed) - tokens :]]
+        self.owed += tokens
+        return calls
+
+    def measure(self, finished: int, now: float) -> None:
+        """Learn from `finished` reports that came together at time `now`."""
+        elapsed = max(now - self.last_report, 1e-6)
+        self.last_report = now
+        self.finished += finished
+        sample = elapsed / finished
+        # A long call is believed at once, a short one by and by: the costly mistake is to hand out too much.
+        weight = 1.0 if sample > self.seconds_per_call * 8 else _SMOOTHING
+        self.seconds_per_call += (sample - self.seconds_per_call) * weight
+
+    def close(self) -> None:
+        """Close the connection and the pipe. A living child takes it as the word to exit."""
+        self.gone = True
+        self.sock.close()
+        for fd in (self._tokens_read, self._tokens_write):
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+
+class Crew:
+    """All children and the buffer in front of them."""
+
+    def __init__(self) -> None:
+        self.children: dict[int, Child] = {}
+        self.buffer: deque[Held] = deque()
+
+    def add(self, child: Child) -> None:
+        """A child has come up, or has replaced one of the same index."""
+        self.children[child.index] = child
+
+    def remove(self, child: Child) -> None:
+        """A child has gone."""
+        if self.children.get(child.index) is child:
+            del self.children[child.index]
+
+    def wanted(self) -> int:
+        """How many calls to reserve now: free slots, and what will be finished in the next few milliseconds.
+
+        Nothing while the buffer holds more than half of that, so that the broker is asked for batches.
+        """
+        free = ahead = 0
+        for child in self.children.values():
+            if child.retiring or child.owed or not child.ready:
+                continue
+            free += max(0, child.slots - len(child.handed))
+            ahead += child.ahead()
+        buffered = len(self.buffer)
+        if free > buffered or buffered * 2 < ahead:
+            return free + 2 * ahead - buffered
+        return 0
+
+    def offer(self, calls: list[Held], *, first: bool = False) -> None:
+        """Put calls into the buffer."""
+        if first:
+            self.buffer.extendleft(reversed(calls))
+        else:
+            self.buffer.extend(calls)
+
+    def deal(self, now: float) -> None:
+        """Hand what is buffered to the children that have room, in equal shares, the least busy first."""
+        buffer = self.buffer
+        if not buffer:
+            return
+        able = [child for child in self.children.values() if child.room() > 0]
+        able.sort(key=lambda child: len(child.handed) / child.slots)
+        while able and buffer:
+            share = max(1, -(-len(buffer) // len(able)))
+            child = able.pop(0)
+            count = min(child.room(), share, len(buffer))
+            if not child.handed and child.ahead() == 0:
+                count = min(count, child.slots)
+            child.hand([buffer.popleft() for _ in range(count)], now)
+
+    def recall(self, now: float) -> bool:
+        """Take back what waits behind long calls. Returns whether anything came back."""
+        back: list[Held] = []
+        for child in self.children.values():
+            if len(child.handed) > child.slots and now - child.last_report > STUCK_SECONDS:
+                back += child.take_back()
+                # It is slower than we thought, until it shows otherwise.
+                child.seconds_per_call = max(child.seconds_per_call, STUCK_SECONDS)
+        self._return(back, now)
+        return bool(back)
+
+    def recall_all(self, now: float) -> list[Held]:
+        """Take back all that has not begun, the buffer included."""
+        back = [held for child in self.children.values() for held in child.take_back()]
+        self._return(back, now)
+        calls = list(self.buffer)
+        self.buffer.clear()
+        return calls
+
+    def overdue(self, now: float, seconds: float) -> list[Held]:
+        """Take out what has lain in the buffer for longer than `seconds`: others may run it sooner."""
+        calls: list[Held] = []
+        while self.buffer and now - self.buffer[0].since > seconds:
+            calls.append(self.buffer.popleft())
+        return calls
+
+    def _return(self, back: list[Held], now: float) -> None:
+        for held in back:
+            held.since = now
+        self.offer(back, first=True)
+
+    def busy(self) -> int:
+        """Calls that are with a child."""
+        return sum(len(child.handed) for child in self.children.values())

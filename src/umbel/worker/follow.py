@@ -1,0 +1,57 @@
+"""The messages that follow from an ending: the next try, callbacks, the rest of a chain, errbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from umbel.core.envelope import Envelope
+from umbel.errors import Retry
+from umbel.flow.signature import Signature
+from umbel.options import CALL_OPTIONS
+from umbel.ports import Outgoing
+
+if TYPE_CHECKING:
+    from umbel.app import Umbel
+
+
+class FollowUps:
+    """Makes messages; sends nothing: they travel with the settlement that causes them."""
+
+    def __init__(self, app: Umbel) -> None:
+        self._app = app
+
+    def retry(self, envelope: Envelope, retry: Retry) -> Outgoing:
+        """The message of the next try."""
+        return self._app.client.next_try(envelope, retry)
+
+    def success(self, envelope: Envelope, value: Any) -> list[Outgoing]:
+        """The callbacks with `value` for their first argument, and the next call of the chain with the rest of it."""
+        embed = envelope.embed
+        messages = [self._message(form, (value,), envelope) for form in embed.callbacks or ()]
+        if embed.chain:
+            *rest, following = embed.chain
+            messages.append(self._message(following, (value,), envelope, chain=rest or None))
+        return messages
+
+    def failure(self, envelope: Envelope) -> list[Outgoing]:
+        """The errbacks, each with the id of the failed call for its first argument."""
+        return [self._message(form, (envelope.id,), envelope) for form in envelope.embed.errbacks or ()]
+
+    def _message(
+        self, form: Mapping[str, Any], values: Iterable[Any], parent: Envelope, **extra: Any
+    ) -> Outgoing:
+        signature = Signature.from_dict(form, self._app)
+        options = {
+            "root_id": parent.root_id or parent.id,
+            "parent_id": parent.id,
+            **{
+                key: value
+                for key, value in signature.options.items()
+                if key in CALL_OPTIONS and value is not None
+            },
+            **extra,
+        }
+        call = signature.clone(values)
+        task = self._app.tasks.get(call.task)
+        return self._app.client.prepare(call.task, call.args, call.kwargs, options, task).outgoing

@@ -1,0 +1,73 @@
+"""What the node holds: every delivery that is leased to it, from reserve to settlement."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import msgspec
+
+from umbel.core.frame import DELIVERIES_HEADER
+from umbel.ports import Delivery, Frame, Receipt
+
+
+class Held(msgspec.Struct, kw_only=True, gc=False):
+    """One delivery on its way through the node."""
+
+    seq: int
+    frame: Frame
+    receipt: Receipt | None
+    """None once it has been acknowledged early (``acks_late=False``)."""
+    deliveries: int
+    """Of this call in all: by the broker's count, and by the crashes written in its headers."""
+    since: float
+    """The loop's time when it came, or came back, into the buffer."""
+    report_begin: bool = False
+    hard_limit: float | None = None
+    begun_at: float | None = None
+    """The loop's time at which the child said that it began, where it was asked to say so."""
+    doomed: str = ""
+    """Why the node has killed its child on account of this call: the ending that it gets, or ''."""
+    lease_lost: bool = False
+
+
+class Inflight:
+    """All that is held, by sequence number."""
+
+    def __init__(self) -> None:
+        self._by_seq: dict[int, Held] = {}
+        self._numbers = itertools.count(1)
+
+    def __len__(self) -> int:
+        return len(self._by_seq)
+
+    def __iter__(self) -> Iterator[Held]:
+        return iter(self._by_seq.values())
+
+    def add(self, delivery: Delivery, frame: Frame, now: float) -> Held:
+        """Begin to hold `delivery`."""
+        held = Held(
+            seq=next(self._numbers),
+            frame=frame,
+            receipt=delivery.receipt,
+            deliveries=delivery.count + int(frame.headers.get(DELIVERIES_HEADER) or 0),
+            since=now,
+        )
+        self._by_seq[held.seq] = held
+        return held
+
+    def get(self, seq: int) -> Held | None:
+        """The call of that number; None when it is not held any more."""
+        return self._by_seq.get(seq)
+
+    def drop(self, seq: int) -> None:
+        """Stop holding it: it is settled, or was never ours to settle."""
+        self._by_seq.pop(seq, None)
+
+    def find(self, task_id: str) -> Held | None:
+        """The held call with this task id."""
+        return next((held for held in self._by_seq.values() if held.frame.task_id == task_id), None)
+
+    def receipts(self) -> dict[Receipt, Held]:
+        """Everything whose lease must be renewed."""
+        return {h.receipt: h for h in self._by_seq.values() if h.receipt is not None and not h.lease_lost}

@@ -1,0 +1,200 @@
+"""What node and children say to one another, and how: msgpack frames over a socketpair, tokens over a pipe.
+
+A child may be handed several calls at once, so that tiny tasks travel by the hundred. Every call that is handed
+over puts one byte, a *token*, into a pipe; before the child begins a call it must read one. The node can read
+them too: whatever number of tokens it gets is the number of calls, counted from the last, that the child has not
+begun and cannot begin any more. So work is taken back from a child that is busy with something long, without
+asking it, and when a child dies the tokens that are left say how many of its calls had not begun.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from umbel.core.frame import Frame
+from umbel.ports import Outgoing
+
+LENGTH = struct.Struct("<I")
+
+
+# ------------------------------------------------------------------------------------------- node -> child
+
+
+class Handed(msgspec.Struct, array_like=True, gc=False):
+    """A call for a child to run. `seq` names it on this connection."""
+
+    seq: int
+    frame: Frame
+    deliveries: int
+    """How often the call has been delivered, this time included."""
+    report_begin: bool = False
+    """Say when it begins: somebody times it or shows it as STARTED."""
+
+
+# ------------------------------------------------------------------------------------------- child -> node
+
+
+class Done(msgspec.Struct, array_like=True, tag=0, gc=False):
+    """A call has ended, and how: everything that had to be encoded is encoded."""
+
+    seq: int
+    ending: str
+    runtime: float = 0.0
+    settle: str = "ack"
+    state: str = ""
+    payload: bytes | None = None
+    ttl: float | None = None
+    then: list[Outgoing] = []
+    replacement: Outgoing | None = None
+    counted: bool = False
+    reason: str = ""
+    """Why it is buried, parked, retried or failed: one line for people."""
+    summary: str = ""
+    """The result's repr, when somebody logs it."""
+    traceback: str = ""
+    name: str = ""
+    task_id: str = ""
+
+
+class Begun(msgspec.Struct, array_like=True, tag=1, gc=False):
+    """A call begins now. With `payload`: record it as STARTED."""
+
+    seq: int
+    payload: bytes | None = None
+    ttl: float | None = None
+    hard: float | None = None
+    """Hard limit in seconds, as task and message give it."""
+
+
+class Progress(msgspec.Struct, array_like=True, tag=2, gc=False):
+    """A state that the task set for itself (``update_state``)."""
+
+    seq: int
+    task_id: str
+    state: str
+    payload: bytes
+    ttl: float | None = None
+
+
+class Dropped(msgspec.Struct, array_like=True, tag=3, gc=False):
+    """A call that the child found taken back."""
+
+    seq: int
+
+
+class Ready(msgspec.Struct, array_like=True, tag=4, gc=False):
+    """The child has started."""
+
+    pid: int
+
+
+Report = Done | Begun | Progress | Dropped | Ready
+
+_encoder = msgspec.msgpack.Encoder()
+_handed_decoder = msgspec.msgpack.Decoder(list[Handed])
+_report_decoder = msgspec.msgpack.Decoder(Report)
+
+
+def encode(message: Any) -> bytes:
+    """One frame: four bytes of length, then msgpack."""
+    data = _encoder.encode(message)
+    return LENGTH.pack(len(data)) + data
+
+
+class FrameBuffer:
+    """Bytes in, whole frames out."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[memoryview]:
+        """Yield the payload of every frame that is complete after `data`. Views are valid until the next step."""
+        buffer = self._data
+        buffer += data
+        start, size = 0, len(buffer)
+        with memoryview(buffer) as view:
+            while size - start >= 4:
+                (length,) = LENGTH.unpack_from(buffer, start)
+                end = start + 4 + length
+                if end > size:
+                    break
+                with view[start + 4 : end] as payload:
+                    yield payload
+                start = end
+        if start:
+            del buffer[:start]
+
+
+def decode_report(payload: memoryview) -> Report:
+    """What a child said."""
+    report: Report = _report_decoder.decode(payload)
+    return report
+
+
+class ChildEnd:
+    """The child's side of the connection: a blocking socket and the reading end of its tokens."""
+
+    def __init__(self, sock: socket.socket, tokens: int) -> None:
+        self.sock = sock
+        self._tokens = tokens
+        self._frames = FrameBuffer()
+        self._sending = threading.Lock()
+
+    def receive(self) -> list[Handed] | None:
+        """The next calls; None when the node has closed the connection."""
+        calls: list[Handed] = []
+        while not calls:
+            try:
+                data = self.sock.recv(1 << 18)
+            except (ConnectionResetError, BrokenPipeError):
+                return None
+            if not data:
+                return None
+            calls = self.feed(data)
+        return calls
+
+    def feed(self, data: bytes) -> list[Handed]:
+        """The calls that `data` completes."""
+        calls: list[Handed] = []
+        for payload in self._frames.feed(data):
+            calls += _handed_decoder.decode(payload)
+        return calls
+
+    def claim(self) -> bool:
+        """Take one token: the right to begin the oldest call not yet begun. False: it was taken back."""
+        try:
+            return bool(os.read(self._tokens, 1))
+        except BlockingIOError:
+            return False
+
+    def report(self, report: Report) -> None:
+        """Tell the node. Raises ConnectionError when it has gone."""
+        data = encode(report)
+        with self._sending:
+            self.sock.sendall(data)
+
+    def close(self) -> None:
+        """Close socket and pipe."""
+        self.sock.close()
+        with contextlib.suppress(OSError):
+            os.close(self._tokens)
+
+
+def make_ends() -> tuple[ChildEnd, tuple[socket.socket, int, int]]:
+    """A connection: the child's end, and the node's (socket, tokens to read, tokens to write)."""
+    node_sock, child_sock = socket.socketpair()
+    for sock in (node_sock, child_sock):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    read_end, write_end = os.pipe()
+    os.set_blocking(read_end, False)
+    os.set_blocking(write_end, False)
+    # The two readers share one file description, so non-blocking holds for both.
+    return ChildEnd(child_sock, os.dup(read_end)), (node_sock, read_end, write_end)

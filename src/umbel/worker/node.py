@@ -1,0 +1,629 @@
+"""The node: one event loop between the broker and the children. It holds every lease and runs no user code.
+
+A delivery is admitted (or refused, with a named end), buffered, handed to a child, reported back and settled.
+The loops below are all there is: fetch, renew, settle, watch the clock, announce, listen for hints.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from umbel.errors import OperationalError
+from umbel.ports import (
+    Ack,
+    Broker,
+    Bury,
+    Delivery,
+    Frame,
+    NodeInfo,
+    Outgoing,
+    Park,
+    Record,
+    Release,
+    ResultStore,
+    Retry,
+    Settlement,
+    Signal,
+)
+from umbel.worker.crew import Child, Crew
+from umbel.worker.inflight import Held, Inflight
+from umbel.worker.ipc import Begun, Done, Dropped, FrameBuffer, Progress, Ready, Report, decode_report
+from umbel.worker.journal import Journal
+from umbel.worker.settler import Settler
+from umbel.worker.verdict import Judge
+
+logger = logging.getLogger("umbel.worker")
+
+RESERVE_WAIT = 5.0
+BUFFER_SECONDS = 1.0
+ANNOUNCE_SECONDS = 5.0
+TICK = 0.020
+DEATH_NOTICE_SECONDS = 1.0
+"""How long the end of a connection waits for the supervisor's word on how the child died."""
+_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+class NodeSettings(msgspec.Struct, kw_only=True, frozen=True):
+    """What a node needs to know of the worker's settings. Durations in seconds."""
+
+    name: str
+    id: str
+    """New at every start; the holder of its leases."""
+    queues: tuple[str, ...]
+    pool: str
+    children: int
+    slots: int
+    """Calls that one child runs at a time."""
+    lease: float = 30.0
+    grace: float | None = None
+    """How long a warm shutdown waits for running tasks; None: until they end."""
+    max_tasks_per_child: int | None = None
+    max_memory_per_child: int | None = None
+    """KiB."""
+    predecessor: str = ""
+    """The id of the node that this one replaces: its leases are ended at once."""
+
+
+class Node:
+    """See the module. ``run`` returns when the worker has shut down."""
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        broker: Broker,
+        store: ResultStore | None,
+        judge: Judge,
+        journal: Journal,
+    ) -> None:
+        self.settings = settings
+        self.broker = broker
+        self.store = store
+        self.judge = judge
+        self.journal = journal
+        self.crew = Crew()
+        self.inflight = Inflight()
+        self.last_fetch = 0.0
+        self.kill: Callable[[Child], None] = lambda child: os.kill(child.pid, 9)
+        """How a child is killed."""
+        self.on_ready: Callable[[], None] = lambda: None
+        self._credit = asyncio.Event()
+        self._ticking: asyncio.TimerHandle | None = None
+        self._stop = asyncio.Event()
+        self._cold = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._deaths: dict[int, asyncio.Future[str]] = {}
+        self._announce_now = asyncio.Event()
+
+    # -- life ------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work until ``stop``. Raises whatever one of the loops could not handle, after giving work back."""
+        self._loop = asyncio.get_running_loop()
+        await self._connect()
+        adopted = self.store is not None and self.broker.adopt(self.store)
+        self.settler = Settler(self.broker, self.store, adopted=adopted, settled=self._settled)
+        jobs = [
+            asyncio.create_task(job, name=name)
+            for name, job in [
+                ("fetch", self._fetch()),
+                ("renew", self._renew()),
+                ("announce", self._announce()),
+                ("signals", self._listen()),
+                ("watch", self._watch()),
+            ]
+        ]
+        settling = asyncio.create_task(self.settler.run(), name="settle")
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        self.on_ready()
+        try:
+            done, _ = await asyncio.wait([stopping, settling, *jobs], return_when=asyncio.FIRST_COMPLETED)
+            for finished in done:
+                finished.result()
+            await self._shut_down(jobs[0])
+        finally:
+            for job in [*jobs, settling, stopping]:
+                job.cancel()
+            await asyncio.gather(*jobs, settling, stopping, return_exceptions=True)
+            await self._leave()
+
+    def stop(self, *, cold: bool = False) -> None:
+        """Begin to shut down: warm (running tasks may finish), or cold (they are killed and given back)."""
+        if cold:
+            self._cold.set()
+        self._stop.set()
+
+    async def _connect(self) -> None:
+        for attempt in range(1_000_000_000):
+            try:
+                await self.broker.open()
+                if self.store is not None:
+                    await self.store.open()
+                if self.settings.predecessor:
+                    count = await self.broker.reclaim(self.settings.predecessor)
+                    logger.warning("Took back %d tasks that the previous node held.", count)
+                await self.broker.unpark(list(self.judge.known_tasks()))
+                await self._check_name()
+                return
+            except OperationalError as exc:
+                pause = _pause(attempt)
+                logger.error("Cannot reach the broker: %s Trying again in %.1f s.", exc, pause)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), pause)
+                    return
+
+    async def _check_name(self) -> None:
+        for other in await self.broker.nodes():
+            if other.name == self.settings.name and other.id not in (
+                self.settings.id,
+                self.settings.predecessor,
+            ):
+                logger.warning(
+                    "Another worker named %s is alive (pid %d, heard %.0f s ago). Both will work, but commands to one "
+                    "reach both; give each a name of its own with -n.",
+                    other.name,
+                    other.pid,
+                    other.seen_ago,
+                )
+
+    async def _shut_down(self, fetching: asyncio.Task[None]) -> None:
+        # 1. Reserve nothing more.
+        fetching.cancel()
+        await asyncio.gather(fetching, return_exceptions=True)
+        # 2. Hand back what has not begun.
+        self._release(self.crew.recall_all(self._now()))
+        # 3. Wait for what runs, for the grace period or until told not to.
+        if self.crew.busy() and not self._cold.is_set():
+            logger.warning("Warm shutdown: waiting for %d running tasks.", self.crew.busy())
+            await self._wait_for_quiet()
+        # 4. Kill the rest and give it back, uncounted.
+        for child in list(self.crew.children.values()):
+            interrupted = list(child.handed.values())
+            if interrupted:
+                logger.warning(
+                    "Interrupting %d running tasks; they go back to their queue.", len(interrupted)
+                )
+                child.retiring = True
+                child.handed.clear()
+                self.kill(child)
+                self._release(interrupted)
+        # 5. Let the last endings reach the store, then let the children go.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.settler.drained(), 10.0)
+        for child in list(self.crew.children.values()):
+            child.close()
+
+    async def _wait_for_quiet(self) -> None:
+        waiters = [asyncio.create_task(self._quiet.wait()), asyncio.create_task(self._cold.wait())]
+        self._quiet.clear()
+        if self.crew.busy():
+            await asyncio.wait(waiters, timeout=self.settings.grace, return_when=asyncio.FIRST_COMPLETED)
+        for waiter in waiters:
+            waiter.cancel()
+
+    async def _leave(self) -> None:
+        try:
+            await asyncio.wait_for(self._say_goodbye(), 5.0)
+        except (OperationalError, TimeoutError) as exc:
+            logger.warning("Left without a word to the broker: %s", exc)
+        await self.broker.close()
+        if self.store is not None:
+            await self.store.close()
+
+    async def _say_goodbye(self) -> None:
+        # What a cancelled reserve may have popped is given back now rather than when its lease ends.
+        await self.broker.reclaim(self.settings.id)
+        await self.broker.announce(self._info(), ttl=0)
+
+    # -- from the broker -------------------------------------------------------------------------------
+
+    async def _fetch(self) -> None:
+        failures = 0
+        while True:
+            wanted = self.crew.wanted()
+            if wanted <= 0:
+                self._credit.clear()
+                await self._credit.wait()
+                continue
+            try:
+                deliveries = await self.broker.reserve(
+                    self.settings.queues,
+                    limit=wanted,
+                    lease=self.settings.lease,
+                    wait=RESERVE_WAIT,
+                    holder=self.settings.id,
+                )
+            except OperationalError as exc:
+                pause = _pause(failures)
+                failures += 1
+                logger.error("Cannot fetch: %s Trying again in %.1f s.", exc, pause)
+                await asyncio.sleep(pause)
+                continue
+            if failures:
+                logger.warning("Connected again to %s.", self.broker.url)
+                failures = 0
+            self.last_fetch = self._now()
+            if deliveries:
+                await self._admit(deliveries)
+
+    async def _admit(self, deliveries: Sequence[Delivery]) -> None:
+        now = self._now()
+        ready: list[Held] = []
+        early: list[Held] = []
+        for delivery in deliveries:
+            frame = delivery.frame
+            if frame is None:
+                self._bury_garbage(delivery)
+                continue
+            held = self.inflight.add(delivery, frame, now)
+            refusal = self.judge.refuse(held, revoked=delivery.revoked)
+            if refusal is not None:
+                self._end(held, *refusal)
+                continue
+            self.journal.received(held)
+            facts = self.judge.facts(frame.task_name)
+            if facts is not None:
+                held.report_begin = facts.reports_begin or _has_hard_limit(frame)
+                if not facts.acks_late:
+                    early.append(held)
+                    continue
+            ready.append(held)
+        if early:
+            ready += await self._acknowledge(early)
+        self.crew.offer(ready)
+        self._deal()
+
+    async def _acknowledge(self, early: list[Held]) -> list[Held]:
+        """Acknowledge before running. What proves stale is not run: somebody else has it."""
+        stale = set(await self.broker.settle([Ack(receipt=held.receipt) for held in early if held.receipt]))
+        ready = []
+        for held in early:
+            if held.receipt in stale:
+                self.inflight.drop(held.seq)
+            else:
+                held.receipt = None
+                ready.append(held)
+        return ready
+
+    def _bury_garbage(self, delivery: Delivery) -> None:
+        logger.error(
+            "Buried a message of queue %s that cannot be read: %s", delivery.receipt.queue, delivery.problem
+        )
+        self.settler.add(0, Bury(receipt=delivery.receipt, reason=delivery.problem or "not a message"))
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.lease / 3)
+            receipts = self.inflight.receipts()
+            if not receipts:
+                continue
+            try:
+                stale = await self.broker.extend(list(receipts), lease=self.settings.lease)
+            except OperationalError as exc:
+                logger.error("Cannot renew %d leases: %s", len(receipts), exc)
+                continue
+            for receipt in stale:
+                held = receipts[receipt]
+                if self.inflight.get(held.seq) is held and held.receipt == receipt:
+                    held.lease_lost = True
+                    self.journal.lease_lost(held)
+
+    # -- from the children -----------------------------------------------------------------------------
+
+    async def attach(self, child: Child) -> None:
+        """Connect a child that the supervisor has started."""
+        self.crew.add(child)
+        transport, _ = await asyncio.get_running_loop().create_connection(
+            lambda: _Wire(self, child), sock=child.sock
+        )
+        child.write = transport.write
+
+    def child_died(self, pid: int, how: str) -> None:
+        """The supervisor's word on how a child ended."""
+        notice = self._death_notice(pid)
+        if not notice.done():
+            notice.set_result(how)
+
+    def _death_notice(self, pid: int) -> asyncio.Future[str]:
+        return self._deaths.setdefault(pid, self._loop.create_future())
+
+    def reports(self, child: Child, reports: Iterable[Report]) -> None:
+        """What a child said, in order."""
+        finished = 0
+        for report in reports:
+            if isinstance(report, Done):
+                held = child.handed.pop(report.seq, None)
+                if held is not None:
+                    finished += 1
+                    self._done(held, report)
+            elif isinstance(report, Dropped):
+                child.owed -= 1
+            elif isinstance(report, Begun):
+                self._begun(child, report)
+            elif isinstance(report, Progress):
+                held = child.handed.get(report.seq)
+                if held is not None and not held.lease_lost:
+                    self.settler.record(
+                        Record(
+                            task_id=report.task_id, state=report.state, payload=report.payload, ttl=report.ttl
+                        )
+                    )
+            elif isinstance(report, Ready):
+                child.ready = True
+        if finished:
+            child.measure(finished, self._now())
+            self._retire_if_due(child)
+        if self._stop.is_set():
+            if not self.crew.busy():
+                self._quiet.set()
+        else:
+            self._deal()
+            self._credit.set()
+
+    def _begun(self, child: Child, report: Begun) -> None:
+        held = child.handed.get(report.seq)
+        if held is None:
+            return
+        held.begun_at = self._now()
+        if report.payload is not None:
+            self.settler.record(
+                Record(task_id=held.frame.task_id, state="STARTED", payload=report.payload, ttl=report.ttl)
+            )
+        if report.hard is not None:
+            held.hard_limit = report.hard
+            self._loop.call_later(report.hard, self._enforce, child, held)
+
+    def _enforce(self, child: Child, held: Held) -> None:
+        if child.handed.get(held.seq) is held and not child.gone:
+            held.doomed = "timeout"
+            self.kill(child)
+
+    def _done(self, held: Held, done: Done) -> None:
+        self.journal.done(held, done)
+        record = None
+        if done.payload is not None and not held.lease_lost:
+            record = Record(task_id=done.task_id, state=done.state, payload=done.payload, ttl=done.ttl)
+        then = [*done.then, done.replacement] if done.replacement is not None else done.then
+        self._settle(held, _settlement(held, done, record), record, then)
+
+    def lost_child(self, child: Child) -> None:
+        """The connection to a child has ended: all its reports are in."""
+        self.crew.offer(child.take_back(), first=True)
+        child.gone = True
+        if child.handed:
+            self._loop.create_task(self._bury_child(child))
+        else:
+            self._deaths.pop(child.pid, None)
+            self._forget_child(child)
+
+    async def _bury_child(self, child: Child) -> None:
+        try:
+            how = await asyncio.wait_for(self._death_notice(child.pid), DEATH_NOTICE_SECONDS)
+        except TimeoutError:
+            how = "its process ended"
+        self._deaths.pop(child.pid, None)
+        calls = list(child.handed.values())
+        child.handed.clear()
+        guilty = [held for held in calls if held.doomed]
+        for held in guilty:
+            self._end(held, held.doomed, how)
+        neighbours = [held for held in calls if not held.doomed]
+        if guilty:
+            self.crew.offer(neighbours, first=True)
+        else:
+            for held in neighbours:
+                self._end(held, "lost", how)
+        self._forget_child(child)
+
+    def _forget_child(self, child: Child) -> None:
+        child.close()
+        self.crew.remove(child)
+        if self._stop.is_set():
+            self._release(self.crew.recall_all(self._now()))
+            self._quiet.set()
+        else:
+            self._deal()
+            self._credit.set()
+
+    def _retire_if_due(self, child: Child) -> None:
+        limit = self.settings.max_tasks_per_child
+        if limit is not None and child.finished + len(child.handed) >= limit and not child.retiring:
+            self._retire(child)
+        if child.retiring and not child.handed:
+            child.close()
+
+    def _retire(self, child: Child) -> None:
+        child.retiring = True
+        back = child.take_back()
+        self.crew.offer(back, first=True)
+
+    # -- endings ---------------------------------------------------------------------------------------
+
+    def _end(self, held: Held, ending: str, reason: str) -> None:
+        """End a call that no child can report on."""
+        verdict = self.judge.conclude(held, ending, reason)
+        self.journal.ended(held, ending, reason, verdict)
+        record = None if held.lease_lost else verdict.record
+        self._settle(held, _with_record(verdict.settlement, record), record, verdict.then)
+
+    def _settle(
+        self,
+        held: Held,
+        settlement: Settlement | None,
+        record: Record | None,
+        then: Sequence[Outgoing] = (),
+    ) -> None:
+        if settlement is not None:
+            self.settler.add(held.seq, settlement)
+            return
+        # Acknowledged early: there is nothing to settle, only what follows to be stored.
+        self.inflight.drop(held.seq)
+        if record is not None:
+            self.settler.record(record)
+        if then:
+            self.settler.send(then)
+
+    def _settled(self, seq: int, stale: bool) -> None:
+        held = self.inflight.get(seq)
+        if held is None:
+            return
+        self.inflight.drop(seq)
+        if stale:
+            self.journal.lease_lost(held)
+
+    def _release(self, calls: Iterable[Held]) -> None:
+        for held in calls:
+            if held.receipt is not None:
+                self.settler.add(held.seq, Release(receipt=held.receipt, counted=False))
+            else:
+                # Acknowledged early and not begun: it goes back as a new message.
+                self.inflight.drop(held.seq)
+                self.settler.send([self.judge.resend(held)])
+
+    # -- the clock -------------------------------------------------------------------------------------
+
+    def _deal(self) -> None:
+        self.crew.deal(self._now())
+        if self._ticking is None and (self.crew.buffer or self.crew.busy()):
+            self._ticking = self._loop.call_later(TICK, self._tick)
+
+    def _tick(self) -> None:
+        self._ticking = None
+        if self._stop.is_set():
+            return
+        now = self._now()
+        self.crew.recall(now)
+        self._release(self.crew.overdue(now, BUFFER_SECONDS))
+        self._deal()
+
+    async def _watch(self) -> None:
+        limit = self.settings.max_memory_per_child
+        while True:
+            await asyncio.sleep(1.0)
+            if limit is None:
+                continue
+            for child in list(self.crew.children.values()):
+                if not child.retiring and _resident_kib(child.pid) > limit:
+                    logger.info(
+                        "Child %d uses more than %d KiB: it is replaced after its task.", child.pid, limit
+                    )
+                    self._retire(child)
+                    self._retire_if_due(child)
+
+    async def _announce(self) -> None:
+        while True:
+            try:
+                await self.broker.announce(self._info(), ttl=ANNOUNCE_SECONDS * 4)
+            except OperationalError as exc:
+                logger.debug("Cannot announce this node: %s", exc)
+            await asyncio.sleep(ANNOUNCE_SECONDS * (0.9 + 0.2 * random.random()))
+
+    def _info(self) -> NodeInfo:
+        settings = self.settings
+        return NodeInfo(
+            name=settings.name,
+            id=settings.id,
+            pid=os.getpid(),
+            queues=list(settings.queues),
+            pool=settings.pool,
+            concurrency=settings.children * settings.slots,
+            tasks=sorted(self.judge.known_tasks()),
+            started=self.journal.started_at,
+            counters={**self.journal.counters, "active": self.crew.busy(), "held": len(self.inflight)},
+        )
+
+    # -- hints -----------------------------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        failures = 0
+        while True:
+            try:
+                async for signal in self.broker.signals():
+                    failures = 0
+                    self._heed(signal)
+            except OperationalError as exc:
+                logger.debug("Not listening for signals: %s", exc)
+            await asyncio.sleep(_pause(failures))
+            failures += 1
+
+    def _heed(self, signal: Signal) -> None:
+        if signal.kind == "revoke":
+            for task_id in signal.ids:
+                held = self.inflight.find(task_id)
+                if held is not None:
+                    self._revoke(held, terminate=bool(signal.options.get("terminate")))
+
+    def _revoke(self, held: Held, *, terminate: bool) -> None:
+        if held in self.crew.buffer:
+            self.crew.buffer.remove(held)
+            self._end(held, "revoked", "revoked")
+            return
+        for child in self.crew.children.values():
+            if held.seq in child.handed and terminate:
+                held.doomed = "revoked"
+                self.kill(child)
+
+    def _now(self) -> float:
+        return time.monotonic()
+
+
+class _Wire(asyncio.Protocol):
+    """One child's connection."""
+
+    def __init__(self, node: Node, child: Child) -> None:
+        self._node = node
+        self._child = child
+        self._frames = FrameBuffer()
+
+    def data_received(self, data: bytes) -> None:
+        self._node.reports(self._child, [decode_report(payload) for payload in self._frames.feed(data)])
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._node.lost_child(self._child)
+
+
+def _settlement(held: Held, done: Done, record: Record | None) -> Settlement | None:
+    receipt = held.receipt
+    if receipt is None:
+        return None
+    then = tuple(done.then)
+    if done.settle == "ack":
+        return Ack(receipt=receipt, then=then, record=record)
+    if done.settle == "retry" and done.replacement is not None:
+        return Retry(receipt=receipt, replacement=done.replacement, record=record)
+    if done.settle == "release":
+        return Release(receipt=receipt, counted=done.counted)
+    if done.settle == "park":
+        return Park(receipt=receipt, reason=done.reason)
+    return Bury(receipt=receipt, reason=done.reason, then=then, record=record)
+
+
+def _with_record(settlement: Settlement | None, record: Record | None) -> Settlement | None:
+    if isinstance(settlement, (Ack, Retry, Bury)):
+        settlement.record = record
+    return settlement
+
+
+def _has_hard_limit(frame: Frame) -> bool:
+    limits = frame.headers.get("timelimit")
+    return bool(limits and limits[0])
+
+
+def _pause(attempt: int) -> float:
+    return _PAUSES[min(attempt, len(_PAUSES) - 1)] * (0.75 + 0.5 * random.random())
+
+
+def _resident_kib(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            return int(file.read().split()[1]) * (os.sysconf("SC_PAGE_SIZE") // 1024)
+    except OSError:
+        return 0
+

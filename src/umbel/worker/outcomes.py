@@ -1,0 +1,132 @@
+"""Records of outcomes, encoded: the one place where a run's ending becomes bytes for the result store."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from umbel.codecs.failures import failure_from_exception
+from umbel.codecs.results import encode_result
+from umbel.context import Request
+from umbel.core.envelope import Envelope
+from umbel.core.outcome import FAILURE, RETRY, STARTED, SUCCESS, ResultMeta
+from umbel.errors import Retry
+
+if TYPE_CHECKING:
+    from umbel.app import Umbel
+
+Encoded = tuple[bytes, float | None]
+"""A payload and how many seconds it is kept."""
+
+
+def utc_now() -> datetime:
+    """The wall clock, aware."""
+    return datetime.now(UTC)
+
+
+class Records:
+    """Encodes the outcomes of one app, in its serializer and with its times to live."""
+
+    def __init__(self, app: Umbel, hostname: str, clock: Callable[[], datetime] = utc_now) -> None:
+        conf = app.conf
+        self._serializer: str = conf.result_serializer
+        self._compression: str | None = conf.result_compression
+        self._ttl: float | None = conf.result_expires
+        self._failure_ttl: float | None = (
+            conf.result_failure_expires if conf.result_failure_expires is not None else conf.result_expires
+        )
+        self._extended: bool = conf.result_extended
+        self._hostname = hostname
+        self._clock = clock
+
+    def success(self, envelope: Envelope, value: Any, request: Request) -> Encoded:
+        """The call has returned `value`. Raises EncodeError when the serializer cannot hold it."""
+        return self._encode(self._meta(envelope, SUCCESS, value, request)), self._ttl
+
+    def failure(self, envelope: Envelope, exc: BaseException, request: Request | None = None) -> Encoded:
+        """The call has failed."""
+        return self._encode(self._error(envelope, FAILURE, exc, request)), self._failure_ttl
+
+    def ended(self, envelope: Envelope, state: str, exc: BaseException) -> Encoded:
+        """The call was ended from outside: revoked, expired, lost."""
+        return self._encode(self._error(envelope, state, exc, None)), self._failure_ttl
+
+    def retry(self, envelope: Envelope, retry: Retry, request: Request) -> Encoded:
+        """The call will be tried again."""
+        return self._encode(self._error(envelope, RETRY, retry.exc or retry, request)), self._ttl
+
+    def started(self, envelope: Envelope) -> Encoded:
+        """The call runs."""
+        meta = self._meta(envelope, STARTED, {"pid": os.getpid(), "hostname": self._hostname}, None)
+        return self._encode(meta), self._ttl
+
+    def state(self, task_id: str, state: str, value: Any) -> Encoded:
+        """A state that the task sets itself."""
+        value = failure_from_exception(value) if isinstance(value, BaseException) else value
+        return self._encode(ResultMeta(task_id=task_id, status=state, result=value)), self._ttl
+
+    def failure_of(self, task_id: str, exc: BaseException) -> Encoded:
+        """The failure of a call of which nothing but the id can be read."""
+        failure = failure_from_exception(exc)
+        meta = ResultMeta(
+            task_id=task_id, status=FAILURE, result=failure, date_done=self._clock().isoformat(), children=[]
+        )
+        return self._encode(meta), self._failure_ttl
+
+    def _error(
+        self, envelope: Envelope, state: str, exc: BaseException, request: Request | None
+    ) -> ResultMeta:
+        failure = failure_from_exception(exc)
+        meta = self._meta(envelope, state, failure, request)
+        meta.traceback = failure.traceback
+        return meta
+
+    def _meta(self, envelope: Envelope, state: str, value: Any, request: Request | None) -> ResultMeta:
+        # Celery's own quirk: a retried message has its own id for a parent, and so have its results.
+        meta = ResultMeta(
+            task_id=envelope.id,
+            status=state,
+            result=value,
+            children=[child.as_tuple() for child in request.children] if request is not None else [],
+            date_done=self._clock().isoformat(),
+            parent_id=envelope.parent_id,
+            group_id=envelope.group_id,
+        )
+        if self._extended:
+            meta.name = envelope.task
+            meta.args = list(envelope.args)
+            meta.kwargs = envelope.kwargs
+            meta.worker = self._hostname
+            meta.retries = envelope.retries
+            meta.queue = envelope.queue
+            meta.stamps = envelope.stamps or None
+        return meta
+
+    def _encode(self, meta: ResultMeta) -> bytes:
+        return encode_result(meta, serializer=self._serializer, compression=self._compression)
+
+
+class ErrorInfo:
+    """What hooks get as ``einfo``: the exception with its traceback as text."""
+
+    def __init__(self, exc: BaseException) -> None:
+        self.type = type(exc)
+        self.exception = exc
+        self.tb = exc.__traceback__
+        self.traceback = traceback_text(exc)
+
+    def __str__(self) -> str:
+        return self.traceback
+
+
+def error_line(exc: BaseException) -> str:
+    """`exc` on one line: its class and what it says."""
+    return "".join(traceback.format_exception_only(exc)).strip()
+
+
+def traceback_text(exc: BaseException) -> str:
+    """The traceback of `exc` and its causes, from the task's own frame on."""
+    return "".join(traceback.format_exception(exc))

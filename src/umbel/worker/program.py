@@ -1,0 +1,265 @@
+"""``umbel worker`` from the inside: an app and its options become a plan for the supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from umbel.backends import open_broker, open_store
+from umbel.errors import ConfigurationError
+from umbel.routing import declared_queues
+from umbel.worker import limits, link
+from umbel.worker.banner import render_banner
+from umbel.worker.child import serve
+from umbel.worker.crew import Child
+from umbel.worker.ipc import ChildEnd
+from umbel.worker.journal import Journal
+from umbel.worker.logs import LogSettings, ProcessName, set_up
+from umbel.worker.node import Node, NodeSettings
+from umbel.worker.options import WorkerOptions, expand_name
+from umbel.worker.runner import Runner
+from umbel.worker.supervisor import Plan, Supervisor
+from umbel.worker.verdict import Judge
+
+if TYPE_CHECKING:
+    from umbel.app import Umbel
+
+logger = logging.getLogger("umbel.worker")
+
+_ONE_PROCESS = frozenset({"threads", "asyncio"})
+_DEFAULT_SLOTS = {"threads": 10, "asyncio": 100}
+
+
+def run_worker(app: Umbel, options: WorkerOptions) -> int:
+    """Run a worker of `app` in this process until it is told to stop. Returns the exit code.
+
+    Call it in a process with no other threads: it forks. Raises ConfigurationError for options that contradict
+    one another or the broker.
+    """
+    program = Program(app, options)
+    program.prepare()
+    return Supervisor(program.plan()).run()
+
+
+class Program:
+    """One worker's options, resolved against the app's settings."""
+
+    def __init__(self, app: Umbel, options: WorkerOptions) -> None:
+        self.app = app
+        self.options = options
+        self.name = expand_name(options.name)
+        self._process: ProcessName | None = None
+
+    def prepare(self) -> None:
+        """Resolve and check everything, set up logging, import the tasks, show the banner."""
+        app, options = self.app, self.options
+        self._apply_limits()
+        self.pool = self._pool()
+        self.children, self.slots = self._shape()
+        conf = app.conf
+        as_json = options.log_format == "json" or conf.worker_log_format == "json"
+        self._process = set_up(
+            LogSettings(
+                level=options.loglevel.upper(),
+                file=options.logfile,
+                json=as_json,
+                format=conf.worker_log_format,
+                datefmt=conf.worker_log_datefmt,
+                colour=conf.worker_log_color,
+                hijack_root=conf.worker_hijack_root_logger,
+            )
+        )
+        for module in [*conf.imports, *conf.include]:
+            importlib.import_module(module)
+        app.finalize()
+        self.queues = self._queues()
+        self._check_broker()
+        if options.banner:
+            sys.stderr.write(render_banner(self) + "\n")
+            sys.stderr.flush()
+
+    def plan(self) -> Plan:
+        """What the supervisor runs."""
+        return Plan(
+            children=self.children,
+            slots=self.slots,
+            in_place=self.pool == "solo",
+            run_node=self._run_node,
+            run_child=self._run_child,
+            changed=_SourceWatch().changed if self.options.autoreload else None,
+        )
+
+    # -- options ---------------------------------------------------------------------------------------
+
+    def _apply_limits(self) -> None:
+        options, conf = self.options, self.app.conf
+        if options.time_limit is not None:
+            conf.task_time_limit = options.time_limit
+        if options.soft_time_limit is not None:
+            conf.task_soft_time_limit = options.soft_time_limit
+        if options.max_tasks_per_child is not None:
+            conf.worker_max_tasks_per_child = options.max_tasks_per_child
+        if options.max_memory_per_child is not None:
+            conf.worker_max_memory_per_child = options.max_memory_per_child
+
+    def _pool(self) -> str:
+        pool = self.options.pool or self.app.conf.worker_pool
+        pool = "prefork" if pool == "processes" else pool
+        if pool not in ("prefork", "threads", "asyncio", "solo"):
+            raise ConfigurationError(
+                f"There is no pool {pool!r} in this version. Use prefork, threads, asyncio or solo (-P)."
+            )
+        return str(pool)
+
+    def _shape(self) -> tuple[int, int]:
+        wanted = self.options.concurrency or self.app.conf.worker_concurrency
+        if wanted in (None, "auto", 0):
+            wanted = _DEFAULT_SLOTS.get(self.pool, os.cpu_count() or 1)
+        if not isinstance(wanted, int) or wanted < 1:
+            raise ConfigurationError(f"worker_concurrency must be a number from 1, not {wanted!r}.")
+        if self.pool == "solo":
+            return 1, 1
+        return (1, wanted) if self.pool in _ONE_PROCESS else (wanted, 1)
+
+    def _queues(self) -> tuple[str, ...]:
+        names = self.options.queues or tuple(declared_queues(self.app.conf))
+        kept = tuple(name for name in dict.fromkeys(names) if name not in self.options.exclude_queues)
+        if not kept:
+            raise ConfigurationError(
+                "No queue is left to consume: -X excludes all of "
+                + ", ".join(names)
+                + ". Name others with -Q."
+            )
+        return kept
+
+    def _check_broker(self) -> None:
+        broker = self.open_broker()
+        if not broker.caps.processes:
+            raise ConfigurationError(
+                f"{broker.url} lives inside one process, and a worker is several. Use sqlite:/// or redis://, or "
+                "umbel.testing.start_worker(app) in tests."
+            )
+
+    def open_broker(self) -> Any:
+        """A broker of the app's settings, not the one that the app itself sends with."""
+        conf = self.app.conf
+        return open_broker(self.app.broker_url, conf.broker_transport_options)
+
+    def open_store(self) -> Any:
+        """A result store likewise; None when the app has none."""
+        url = self.app.result_url
+        return open_store(url, self.app.conf.result_backend_transport_options) if url else None
+
+    # -- processes -------------------------------------------------------------------------------------
+
+    def _run_node(self, sock: socket.socket, node_id: str, predecessor: str) -> int:
+        self._rename("node")
+        conf = self.app.conf
+        settings = NodeSettings(
+            name=self.name,
+            id=node_id,
+            predecessor=predecessor,
+            queues=self.queues,
+            pool=self.pool,
+            children=self.children,
+            slots=self.slots,
+            lease=conf.worker_lease,
+            grace=conf.worker_shutdown_timeout,
+            max_tasks_per_child=conf.worker_max_tasks_per_child,
+            max_memory_per_child=conf.worker_max_memory_per_child,
+        )
+        judge = Judge(self.app, self.name)
+        main = _node_main(settings, self.open_broker(), self.open_store(), judge, sock)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(main)
+        return 0
+
+    def _run_child(self, end: ChildEnd, index: int) -> None:
+        self._rename(f"child-{index + 1}" if self.pool != "solo" else "solo")
+        soft_limit = limits.ThreadLimits() if self.pool in _ONE_PROCESS else limits.by_signal
+        runner = Runner(
+            self.app,
+            hostname=self.name,
+            report=end.report,
+            soft_limit=soft_limit,
+            describe=logging.getLogger("umbel.worker.tasks").isEnabledFor(logging.INFO),
+        )
+        serve(end, runner, self.pool, self.slots, os.getpid())
+
+    def _rename(self, name: str) -> None:
+        if self._process is not None:
+            self._process.name_shown = name
+
+
+async def _node_main(
+    settings: NodeSettings, broker: Any, store: Any, judge: Judge, sock: socket.socket
+) -> None:
+    node = Node(settings, broker, store, judge, Journal())
+    node.on_ready = lambda: logger.info("%s ready.", settings.name)
+    loop = asyncio.get_running_loop()
+    sock.setblocking(False)
+
+    def readable() -> None:
+        while True:
+            try:
+                message, fds = link.receive(sock)
+            except BlockingIOError:
+                return
+            if message is None:
+                # The supervisor is gone: nobody would replace what dies, so give everything back and go too.
+                loop.remove_reader(sock)
+                node.stop(cold=True)
+                return
+            if isinstance(message, link.NewChild):
+                ends = (socket.socket(fileno=fds[0]), fds[1], fds[2])
+                ends[0].setblocking(False)
+                child = Child(message.index, message.pid, message.slots, ends)
+                attaching.add(loop.create_task(node.attach(child)))
+            elif isinstance(message, link.ChildDied):
+                node.child_died(message.pid, message.how)
+            elif isinstance(message, link.Stop):
+                node.stop(cold=message.mode == "cold")
+
+    attaching: set[asyncio.Task[None]] = set()
+    loop.add_reader(sock, readable)
+    await node.run()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    with contextlib.suppress(ImportError):
+        return importlib.import_module("uvloop").new_event_loop  # type: ignore[no-any-return]
+    return None
+
+
+class _SourceWatch:
+    """Which of the imported source files has changed."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, float] = {}
+        self._last = 0.0
+        self.changed()
+
+    def changed(self) -> str | None:
+        """A file that is newer than when it was first seen; None: none is."""
+        if time.monotonic() - self._last < 0.5:
+            return None
+        self._last = time.monotonic()
+        for module in list(sys.modules.values()):
+            path = getattr(module, "__file__", None)
+            if not path or not path.endswith(".py"):
+                continue
+            try:
+                stamp = os.stat(path).st_mtime
+            except OSError:
+                continue
+            if self._seen.setdefault(path, stamp) != stamp:
+                return str(path)
+        return None

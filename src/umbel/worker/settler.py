@@ -1,0 +1,112 @@
+"""The one door out: every ending leaves the node through here, in batches, in order.
+
+While one batch is on its way the next one gathers, so a busy node settles by the hundred and an idle one at
+once. A batch that fails because the store is out of reach stays, and is tried again for as long as the node
+lives: settlements repeat safely, since a receipt opens only once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Sequence
+
+from umbel.errors import OperationalError
+from umbel.ports import Ack, Broker, Bury, Outgoing, Receipt, Record, ResultStore, Retry, Settlement
+
+logger = logging.getLogger("umbel.worker")
+
+BATCH = 500
+_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+Settled = Callable[[int, bool], None]
+"""Called with a sequence number once its settlement is carried out; the flag says that its receipt was stale."""
+
+
+class Settler:
+    """Carries out settlements and stores records, in the order in which they come."""
+
+    def __init__(self, broker: Broker, store: ResultStore | None, *, adopted: bool, settled: Settled) -> None:
+        self._broker = broker
+        self._store = store
+        self._adopted = adopted
+        self._settled = settled
+        self._settlements: list[tuple[int, Settlement]] = []
+        self._records: list[Record] = []
+        self._outgoing: list[Outgoing] = []
+        self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def add(self, seq: int, settlement: Settlement) -> None:
+        """Settle the call `seq`. Its record travels with it where the store allows, before it otherwise."""
+        if not self._adopted and isinstance(settlement, (Ack, Retry, Bury)) and settlement.record is not None:
+            self._records.append(settlement.record)
+            settlement.record = None
+        self._settlements.append((seq, settlement))
+        self._idle.clear()
+        self._work.set()
+
+    def record(self, record: Record) -> None:
+        """Store a record that ends nothing: STARTED, progress, the outcome of a call acknowledged early."""
+        self._records.append(record)
+        self._idle.clear()
+        self._work.set()
+
+    def send(self, messages: Sequence[Outgoing]) -> None:
+        """Send what follows from a call that has nothing left to settle."""
+        self._outgoing += messages
+        self._idle.clear()
+        self._work.set()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        failures = 0
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            try:
+                while self._settlements or self._records or self._outgoing:
+                    await self._flush()
+                    failures = 0
+            except OperationalError as exc:
+                pause = _PAUSES[min(failures, len(_PAUSES) - 1)]
+                failures += 1
+                logger.error(
+                    "Cannot settle %d finished tasks: %s Trying again in %.1f s; nothing is lost meanwhile.",
+                    len(self._settlements),
+                    exc,
+                    pause,
+                )
+                self._work.set()
+                await asyncio.sleep(pause)
+            else:
+                self._idle.set()
+
+    async def drained(self) -> None:
+        """Wait until everything added so far is stored."""
+        await self._idle.wait()
+
+    async def _flush(self) -> None:
+        # Records first: with a store of its own, "stored, then settled" can repeat but cannot lose.
+        records = self._records[:BATCH]
+        if records:
+            if self._store is not None:
+                await self._store.put(records)
+            del self._records[: len(records)]
+        messages = self._outgoing[:BATCH]
+        if messages:
+            await self._broker.send(messages)
+            del self._outgoing[: len(messages)]
+        if self._records or self._outgoing:
+            return
+        batch = self._settlements[:BATCH]
+        if batch:
+            stale = await self._broker.settle([settlement for _, settlement in batch])
+            del self._settlements[: len(batch)]
+            self._tell(batch, stale)
+
+    def _tell(self, batch: list[tuple[int, Settlement]], stale: Collection[Receipt]) -> None:
+        lost = set(stale)
+        for seq, settlement in batch:
+            self._settled(seq, settlement.receipt in lost)

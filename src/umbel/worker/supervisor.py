@@ -1,0 +1,356 @@
+"""The supervisor: forks the node and the children and forks them again; passes on signals; opens nothing.
+
+It stays a clean template (a zygote) to fork from: the app is imported, but there is no event loop, no connection
+and no thread in it. What can go wrong with user code goes wrong in a child; what can go wrong with a broker
+goes wrong in the node; either can be replaced while the other lives or waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import logging
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import msgspec
+
+from umbel.worker import link
+from umbel.worker.ipc import ChildEnd, make_ends
+
+logger = logging.getLogger("umbel.worker")
+
+_PR_SET_PDEATHSIG = 1
+_QUICK = 1.0
+"""A process that ends sooner than this after its start is not started again at once."""
+_NODE_QUICK_DEATHS = 5
+"""So many quick ends of the node in a row, and the worker gives up with a non-zero code."""
+_FAREWELL = 5.0
+"""How long children may take to exit after the node has let them go."""
+
+
+class Plan(msgspec.Struct, kw_only=True, frozen=True):
+    """What to run. The two callables are entered in a forked process and never return to the caller's code."""
+
+    children: int
+    slots: int
+    in_place: bool
+    """``solo``: the only child is this very process, so that a debugger can be used."""
+    run_node: Callable[[socket.socket, str, str], int]
+    """(link, id, predecessor) -> exit code. `id` is new for each node."""
+    run_child: Callable[[ChildEnd, int], None]
+    """(connection, index)."""
+    changed: Callable[[], str | None] | None = None
+    """For ``--autoreload``: names a source file that has changed since the start, else None. Polled every second."""
+
+
+class _Process(msgspec.Struct):
+    pid: int
+    index: int
+    started: float
+
+
+class Supervisor:
+    """``run()`` keeps a node and its children alive until a signal ends the worker, and returns an exit code."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._node_pid = 0
+        self._node_id = ""
+        self._node_started = 0.0
+        self._node_quick_deaths = 0
+        self._children: dict[int, _Process] = {}
+        self._respawn_at: dict[int, float] = {}
+        self._link: socket.socket | None = None
+        self._stopping = ""
+        self._signals: list[int] = []
+        self._reload = False
+        self._killed_for_node: set[int] = set()
+
+    # -- life ------------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Returns the exit code: 0 after a shutdown, 1 when the node cannot be kept alive."""
+        wakeup, notify = socket.socketpair()
+        wakeup.setblocking(False)
+        notify.setblocking(False)
+        signal.set_wakeup_fd(notify.fileno(), warn_on_full_buffer=False)
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(signum, self._on_signal)
+        # Objects that exist now are shared with every fork for as long as the collector leaves them alone.
+        gc.collect()
+        gc.freeze()
+        self._fork_node("")
+        if self._plan.in_place:
+            return self._serve_in_place()
+        for index in range(self._plan.children):
+            self._fork_child(index)
+        code = self._watch(wakeup)
+        self._dismiss_children()
+        if self._reload:
+            logger.warning("Source has changed: starting anew.")
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+        return code
+
+    def _watch(self, wakeup: socket.socket) -> int:
+        selector = selectors.DefaultSelector()
+        selector.register(wakeup, selectors.EVENT_READ)
+        while True:
+            selector.select(self._timeout())
+            with contextlib.suppress(BlockingIOError):
+                wakeup.recv(4096)
+            while self._signals:
+                self._handle(self._signals.pop(0))
+            code = self._reap()
+            if code is not None:
+                return code
+            self._respawn()
+            if self._plan.changed is not None and not self._stopping:
+                changed = self._plan.changed()
+                if changed:
+                    logger.warning("%s has changed.", changed)
+                    self._reload = True
+                    self._stop("warm")
+
+    def _timeout(self) -> float | None:
+        waits = [max(0.0, at - time.monotonic()) for at in self._respawn_at.values()]
+        if self._plan.changed is not None:
+            waits.append(1.0)
+        return min(waits) if waits else None
+
+    # -- signals ---------------------------------------------------------------------------------------
+
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        self._signals.append(signum)
+
+    def _handle(self, signum: int) -> None:
+        if signum == signal.SIGCHLD:
+            return
+        if signum == signal.SIGHUP:
+            self._reload = True
+        name = signal.Signals(signum).name
+        if signum == signal.SIGQUIT or self._stopping:
+            logger.warning("%s: cold shutdown.", name)
+            self._stop("cold")
+        else:
+            logger.warning(
+                "%s: warm shutdown. Running tasks may finish; a second signal interrupts them.", name
+            )
+            self._stop("warm")
+
+    def _stop(self, mode: str) -> None:
+        self._stopping = mode
+        if self._link is not None:
+            link.send(self._link, link.Stop("cold" if mode == "cold" else "warm"))
+
+    # -- processes -------------------------------------------------------------------------------------
+
+    def _fork_node(self, predecessor: str) -> None:
+        ours, theirs = link.make_link()
+        self._node_id = os.urandom(8).hex()
+        self._link = ours
+        self._node_started = time.monotonic()
+        pid = _fork()
+        if pid == 0:
+            ours.close()
+            _leave_signals_to_the_supervisor()
+            _run_and_exit(lambda: self._plan.run_node(theirs, self._node_id, predecessor))
+        theirs.close()
+        self._node_pid = pid
+
+    def _fork_child(self, index: int) -> None:
+        child_end, node_ends = make_ends()
+        pid = _fork()
+        if pid == 0:
+            _die_with_parent()
+            _leave_signals_to_the_supervisor()
+            _close_node_ends(node_ends)
+            if self._link is not None:
+                self._link.close()
+            _run_and_exit(lambda: self._plan.run_child(child_end, index))
+        self._children[pid] = _Process(pid, index, time.monotonic())
+        self._introduce(index, pid, node_ends)
+        child_end.close()
+
+    def _introduce(self, index: int, pid: int, node_ends: tuple[socket.socket, int, int]) -> None:
+        sock, read_end, write_end = node_ends
+        if self._link is not None:
+            link.send(
+                self._link, link.NewChild(index, pid, self._plan.slots), [sock.fileno(), read_end, write_end]
+            )
+        _close_node_ends(node_ends)
+
+    def _respawn(self) -> None:
+        if self._stopping:
+            return
+        now = time.monotonic()
+        for index, at in list(self._respawn_at.items()):
+            if at <= now:
+                del self._respawn_at[index]
+                if index < 0:
+                    self._replace_node()
+                else:
+                    self._fork_child(index)
+
+    def _reap(self) -> int | None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return None
+            if pid == 0:
+                return None
+            if pid == self._node_pid:
+                code = self._node_ended(status)
+                if code is not None:
+                    return code
+            elif pid in self._children:
+                self._child_ended(self._children.pop(pid), status)
+
+    def _child_ended(self, child: _Process, status: int) -> None:
+        how = describe_exit(status)
+        if self._link is not None:
+            link.send(self._link, link.ChildDied(child.pid, how))
+        if child.pid in self._killed_for_node:
+            self._killed_for_node.discard(child.pid)
+            return
+        if status != 0 and not self._stopping:
+            logger.error("Child %d (pid %d) %s; starting another one.", child.index + 1, child.pid, how)
+        quick = time.monotonic() - child.started < _QUICK
+        self._respawn_at[child.index] = time.monotonic() + (_QUICK if quick and status != 0 else 0.0)
+
+    def _node_ended(self, status: int) -> int | None:
+        self._node_pid = 0
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+        if self._stopping:
+            return 0 if status == 0 else 1
+        logger.error("The node (pid %s) %s; starting another one.", self._node_id, describe_exit(status))
+        if time.monotonic() - self._node_started < _QUICK:
+            self._node_quick_deaths += 1
+            if self._node_quick_deaths >= _NODE_QUICK_DEATHS:
+                logger.critical(
+                    "The node ended %d times right after its start. Giving up.", _NODE_QUICK_DEATHS
+                )
+                return 1
+        else:
+            self._node_quick_deaths = 0
+        # What its children were running cannot be reported any more, and will be run again: they must not go on.
+        for pid in self._children:
+            self._killed_for_node.add(pid)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._respawn_at.clear()
+        self._respawn_at[-1] = time.monotonic() + (0.2 * self._node_quick_deaths)
+        return None
+
+    def _replace_node(self) -> None:
+        self._fork_node(self._node_id)
+        for index in range(self._plan.children):
+            self._fork_child(index)
+
+    def _dismiss_children(self) -> None:
+        deadline = time.monotonic() + _FAREWELL
+        while self._children and time.monotonic() < deadline:
+            with contextlib.suppress(ChildProcessError):
+                pid, _status = os.waitpid(-1, os.WNOHANG)
+                self._children.pop(pid, None)
+            time.sleep(0.005)
+        for pid in self._children:
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+
+    # -- solo ------------------------------------------------------------------------------------------
+
+    def _serve_in_place(self) -> int:
+        def on_signal(signum: int, frame: FrameType | None) -> None:
+            self._handle(signum)
+
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(signum, on_signal)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        child_end, node_ends = make_ends()
+        self._introduce(0, os.getpid(), node_ends)
+        self._plan.run_child(child_end, 0)
+        self._stop("warm")
+        _pid, status = os.waitpid(self._node_pid, 0)
+        return 0 if status == 0 else 1
+
+
+def describe_exit(status: int) -> str:
+    """A wait status in words: "was killed by SIGSEGV", "exited with code 3".
+
+    >>> describe_exit(9)
+    'was killed by SIGKILL'
+    """
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        return f"was killed by {name}"
+    return f"exited with code {code}"
+
+
+def _fork() -> int:
+    # What stands in the buffers would otherwise be written twice.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return os.fork()
+
+
+def _run_and_exit(main: Callable[[], int | None]) -> None:
+    """Run the body of a forked process and end it without unwinding into the supervisor's frames."""
+    code = 1
+    try:
+        code = main() or 0
+    except SystemExit as exc:
+        code = exc.code if isinstance(exc.code, int) else 1
+    except BaseException:
+        logger.critical("This process ends on an error of its own.", exc_info=True)
+        if not isinstance(sys.exc_info()[1], Exception):
+            raise
+    finally:
+        logging.shutdown()
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _close_node_ends(ends: tuple[socket.socket, int, int]) -> None:
+    sock, read_end, write_end = ends
+    sock.close()
+    os.close(read_end)
+    os.close(write_end)
+
+
+def _leave_signals_to_the_supervisor() -> None:
+    """A signal to the whole process group must not end this process.
+
+    Not SIG_IGN: programs that a task starts would inherit that, and could not be terminated any more.
+    """
+    signal.set_wakeup_fd(-1)
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(signum, _pass)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+def _pass(signum: int, frame: FrameType | None) -> None:
+    """Do nothing."""
+
+
+def _die_with_parent() -> None:
+    """Where the kernel offers it: SIGKILL for this process when the supervisor dies, however that happens."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,229 @@
+"""The node as judge: which deliveries are not run, and what becomes of calls whose child cannot report.
+
+It reads headers only. Bodies are opened for one purpose, to find who must be told of a failure (``link_error``), and
+only in formats that cannot run code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from umbel.codecs.protocol import decode_call, read_header
+from umbel.codecs.serializers import is_accepted
+from umbel.core.envelope import Envelope
+from umbel.core.frame import DELIVERIES_HEADER, HISTORY_HEADER, Frame
+from umbel.core.policy import Ending, Rules, decide
+from umbel.errors import (
+    ContentDisallowed,
+    MessageError,
+    TaskRevokedError,
+    TimeLimitExceeded,
+    UmbelError,
+    WorkerLostError,
+)
+from umbel.ports import Ack, Bury, Outgoing, Park, Record, Release, Retry, Settlement
+from umbel.task import Task, setting_of
+from umbel.worker.follow import FollowUps
+from umbel.worker.inflight import Held
+from umbel.worker.outcomes import Records, utc_now
+
+if TYPE_CHECKING:
+    from umbel.app import Umbel
+
+_SAFE = frozenset({"json", "msgpack", "yaml"})
+"""Decoding these runs no code, so the node may."""
+_HISTORY = 20
+"""Crashes that a message remembers."""
+
+
+class Facts(msgspec.Struct, kw_only=True, frozen=True):
+    """What the node must know of a task to handle its messages."""
+
+    acks_late: bool
+    reports_begin: bool
+    rules: Rules
+
+
+class Verdict(msgspec.Struct, kw_only=True):
+    """What becomes of a call that the node ends itself."""
+
+    settlement: Settlement | None
+    """None: it was acknowledged early."""
+    record: Record | None = None
+    then: tuple[Outgoing, ...] = ()
+    note: str = ""
+
+
+class Judge:
+    """Knows the app's tasks and settings; makes verdicts. Of one node."""
+
+    def __init__(self, app: Umbel, hostname: str) -> None:
+        self._app = app
+        self._hostname = hostname
+        self._records = Records(app, hostname)
+        self._follow = FollowUps(app)
+        self._accept = frozenset(app.conf.accept_content)
+        self._facts: dict[str, Facts] = {name: self._learn(task) for name, task in app.tasks.items()}
+        self._accepted_types: dict[str, bool] = {}
+
+    def known_tasks(self) -> Collection[str]:
+        """Names of the tasks that this worker can run."""
+        return self._facts.keys()
+
+    def facts(self, task: str) -> Facts | None:
+        """None for an unknown task, and for a protocol 1 message, whose name only the child can read."""
+        return self._facts.get(task)
+
+    def _learn(self, task: Task[..., Any]) -> Facts:
+        redelivered = setting_of(task, "reject_on_worker_lost") is not False
+        return Facts(
+            acks_late=bool(setting_of(task, "acks_late")),
+            reports_begin=bool(setting_of(task, "track_started") or setting_of(task, "time_limit")),
+            rules=Rules(
+                max_deliveries=setting_of(task, "max_deliveries") if redelivered else 1,
+                ignore_result=bool(setting_of(task, "ignore_result")),
+                store_errors_even_if_ignored=bool(setting_of(task, "store_errors_even_if_ignored")),
+            ),
+        )
+
+    # -- before the run --------------------------------------------------------------------------------
+
+    def refuse(self, held: Held, *, revoked: bool) -> tuple[Ending, str] | None:
+        """Why this delivery must not be run; None: run it."""
+        frame = held.frame
+        name = frame.task_name
+        if revoked:
+            return "revoked", "revoked before it began"
+        facts = self._facts.get(name)
+        if facts is None and name:
+            return "unknown", f"No worker here knows the task {name!r}."
+        if not self._accepts(frame.content_type):
+            return "refused", str(self._disallowed(frame))
+        expires = frame.headers.get("expires")
+        if expires and _is_past(expires):
+            return "expired", f"expired at {expires}"
+        if facts is not None and held.deliveries > facts.rules.max_deliveries:
+            return "lost", f"delivered {held.deliveries - 1} times, and no worker finished it"
+        return None
+
+    def _accepts(self, content_type: str) -> bool:
+        known = self._accepted_types.get(content_type)
+        if known is None:
+            known = is_accepted(content_type, self._accept)
+            if len(self._accepted_types) < 100:
+                self._accepted_types[content_type] = known
+        return known
+
+    def _disallowed(self, frame: Frame) -> ContentDisallowed:
+        return ContentDisallowed(
+            f"Refused content type {frame.content_type!r}: accept_content is {sorted(self._accept)}. "
+            "It was not decoded; it lies in the dead letters."
+        )
+
+    # -- instead of a report ---------------------------------------------------------------------------
+
+    def conclude(self, held: Held, ending: str, reason: str) -> Verdict:
+        """The verdict for a call that ends as `ending` without a word from its child."""
+        frame, receipt = held.frame, held.receipt
+        rules = self._rules(frame)
+        deliveries = held.deliveries if receipt is not None else rules.max_deliveries
+        decision = decide(ending, rules, deliveries=deliveries)  # type: ignore[arg-type]
+        envelope = self._envelope(frame)
+        record = None
+        if decision.state and envelope is not None:
+            error = self._error(ending, reason, held)
+            payload, ttl = self._records.ended(envelope, decision.state, error)
+            record = Record(task_id=envelope.id, state=decision.state, payload=payload, ttl=ttl)
+        then: tuple[Outgoing, ...] = ()
+        if decision.follow == "errbacks" and envelope is not None and envelope.embed.errbacks:
+            then = tuple(self._follow.failure(envelope))
+        if receipt is None:
+            return Verdict(settlement=None, record=record, then=then)
+        if decision.settle == "retry":
+            again = self._again(held, reason)
+            note = f"delivery {held.deliveries} of {rules.max_deliveries}; it runs again"
+            return Verdict(settlement=Retry(receipt=receipt, replacement=again, first=True), note=note)
+        if decision.settle == "park":
+            return Verdict(
+                settlement=Park(receipt=receipt, reason=reason), note="parked until a worker knows it"
+            )
+        if decision.settle == "release":
+            return Verdict(settlement=Release(receipt=receipt, counted=decision.counted))
+        if decision.settle == "ack":
+            return Verdict(settlement=Ack(receipt=receipt, then=then), record=record)
+        return Verdict(
+            settlement=Bury(receipt=receipt, reason=f"{ending}: {reason}", then=then),
+            record=record,
+            then=then,
+            note="now among the dead letters",
+        )
+
+    def resend(self, held: Held) -> Outgoing:
+        """A new message for a call that was acknowledged early and has not begun."""
+        frame = held.frame
+        return Outgoing(frame=frame, queue=_queue_of(frame), priority=frame.priority)
+
+    def _rules(self, frame: Frame) -> Rules:
+        facts = self._facts.get(frame.task_name)
+        rules = facts.rules if facts is not None else Rules(max_deliveries=self._app.conf.task_max_deliveries)
+        ignore = frame.headers.get("ignore_result")
+        if ignore is not None and bool(ignore) != rules.ignore_result:
+            rules = msgspec.structs.replace(rules, ignore_result=bool(ignore))
+        return rules
+
+    def _envelope(self, frame: Frame) -> Envelope | None:
+        try:
+            if self._accepts(frame.content_type) and is_accepted(frame.content_type, _SAFE):
+                return decode_call(frame, self._accept & _SAFE)
+            return read_header(frame)
+        except MessageError:
+            try:
+                return read_header(frame)
+            except MessageError:
+                return None
+
+    def _error(self, ending: str, reason: str, held: Held) -> UmbelError:
+        if ending == "timeout":
+            return TimeLimitExceeded(held.hard_limit)
+        if ending == "expired":
+            return TaskRevokedError("expired")
+        if ending == "revoked":
+            return TaskRevokedError("terminated" if held.doomed else "revoked")
+        if ending == "refused":
+            return ContentDisallowed(reason)
+        return WorkerLostError(f"The process that ran the task was lost: {reason}.")
+
+    def _again(self, held: Held, reason: str) -> Outgoing:
+        frame = held.frame
+        history = [*(frame.headers.get(HISTORY_HEADER) or []), self._entry(reason)]
+        headers = {
+            **frame.headers,
+            DELIVERIES_HEADER: held.deliveries,
+            HISTORY_HEADER: history[-_HISTORY:],
+        }
+        again = msgspec.structs.replace(frame, headers=headers)
+        return Outgoing(frame=again, queue=_queue_of(frame), priority=frame.priority)
+
+    def _entry(self, what: str) -> dict[str, Any]:
+        return {"at": utc_now().isoformat(timespec="seconds"), "worker": self._hostname, "what": what}
+
+
+def _queue_of(frame: Frame) -> str:
+    info = frame.properties.get("delivery_info")
+    name = info.get("routing_key") if isinstance(info, dict) else None
+    return name if isinstance(name, str) and name else "celery"
+
+
+def _is_past(text: object) -> bool:
+    """Whether the ISO time `text` has passed; a naive one is UTC. What is not a time is left for the child to refuse."""
+    try:
+        when = datetime.fromisoformat(str(text))
+    except ValueError:
+        return False
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    return when <= datetime.now(UTC)
