@@ -408,3 +408,55 @@ def test_the_allowances_are_still_needed() -> None:
     none_of(
         [f"{allowed} is no longer there" for allowed in sorted((WIDE_SIGNATURES | LONG_FUNCTIONS) - present)]
     )
+
+
+# ----------------------------------------------------------------------------------------- the checks themselves
+
+
+def test_imports_of_every_form_are_seen() -> None:
+    source = """
+from __future__ import annotations
+import msgspec.json
+import umbel.ports
+from umbel import errors
+from . import crew
+from ..core.frame import Frame
+if TYPE_CHECKING:
+    from umbel.app import Umbel
+class C:
+    def f(self):
+        if True:
+            from umbel.client import Client
+        importlib.import_module("umbel.result")
+"""
+    known = frozenset(
+        {"", "errors", "ports", "core.frame", "worker", "worker.crew", "app", "client", "result"}
+    )
+    found = list(_imports(ast.parse(source), "worker.node", ROOT / "worker" / "node.py", known))
+    assert [(i.target, i.typing_only, i.inside) for i in found if i.own] == [
+        ("ports", False, ""),
+        ("errors", False, ""),
+        ("worker.crew", False, ""),
+        ("core.frame", False, ""),
+        ("app", True, ""),
+        ("client", False, "f"),
+        ("result", False, "f"),
+    ]
+    assert [i.target for i in found if not i.own] == ["__future__", "msgspec"]
+
+
+@pytest.mark.parametrize(
+    ("module", "layer"),
+    [
+        ("", "public names"),
+        ("core.frame", "core"),
+        ("backends", "backend table"),
+        ("backends.redis", "backends"),
+        ("backends.redis.keys", "backends"),
+        ("backends._common_options", "backend helpers"),
+        ("cli.worker", "cli"),
+        ("nowhere", None),
+    ],
+)
+def test_modules_find_their_layer(module: str, layer: str | None) -> None:
+    assert layer_of(module) == layer
