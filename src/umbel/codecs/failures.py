@@ -134,9 +134,10 @@ def _find_class(module_name: str, qualname: str) -> type[Exception] | None:
             return _as_exception_class(ours)
     found: Any = _module(module_name)
     for name in qualname.split("."):
-        if found is None:
+        try:
+            found = getattr(found, name)
+        except Exception:  # noqa: BLE001 - a module's own __getattr__ may raise anything; it means: not here
             return None
-        found = getattr(found, name, None)
     return _as_exception_class(found)
 
 
@@ -159,12 +160,14 @@ def _module(name: str) -> Any:
 @functools.lru_cache(maxsize=256)
 def _stand_in(module: str, qualname: str, base: type[Exception] | None) -> type[Exception]:
     """A TaskError with the name of another class, and a kind of `base` if possible; the same one for the same name."""
+    if not (qualname and qualname.isprintable() and module.isprintable()):
+        module, qualname = "umbel.errors", "TaskError"  # no class can be called that
     body = {"__module__": module, "__qualname__": qualname, "__init__": _keep_args, "__str__": _show_args}
-    name = qualname.rpartition(".")[2] or "TaskError"
+    name = qualname.rpartition(".")[2]
     if base is not None:
-        bases: tuple[type, ...] = (base, errors.TaskError)
+        parents: list[type[Exception]] = [base, errors.TaskError]
         try:
-            return type(name, bases, body)
+            return type(name, tuple(parents), body)
         except Exception:  # noqa: BLE001, S110 - layouts or metaclasses that do not mix, or an __init_subclass__ that refuses
             pass
     return type(name, (errors.TaskError,), body)

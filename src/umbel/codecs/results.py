@@ -104,7 +104,9 @@ def decode_result(data: bytes, serializer: str = "json", accept: Collection[str]
         worker=record.get("worker"),
         retries=record.get("retries"),
         queue=record.get("queue"),
-        stamps={key: record.get(key) for key in stamps} if isinstance(stamps, list) else None,
+        stamps={key: record.get(key) for key in stamps if isinstance(key, str)}
+        if isinstance(stamps, list)
+        else None,
     )
 
 

@@ -133,7 +133,7 @@ class Unwritable(NamedTuple):
         """One sentence about `subject`, which the path starts from, and the remedy."""
         place = "".join(f"[{step!r}]" for step in self.path)
         at = f" at {place}" if place else ""
-        or_pickle = "" if serializer == "pickle" else "use serializer='pickle' where every worker accepts it"
+        or_pickle = "" if serializer == "pickle" else "use serializer='pickle' where its readers accept it"
         remedy = "; or ".join(filter(None, (self.advice, or_pickle)))
         return f"{subject}{at} {self.problem}, which {serializer} cannot write" + (
             f": {remedy}." if remedy else "."
