@@ -1,0 +1,91 @@
+"""From the global options to an app and its open broker."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import TimeoutError as WaitedTooLong
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from umbel import Umbel, portal
+from umbel.cli.base import Globals
+from umbel.cli.find_app import AppNotFound, find_app, likely_apps
+from umbel.errors import BrokerUnavailable, ConfigurationError
+from umbel.ports import Broker
+from umbel.routing import declared_queues
+
+__all__ = ["Session", "connected", "the_app"]
+
+_PATIENCE = 15.0
+"""Seconds after which a store that neither answers nor refuses is given up."""
+
+T = TypeVar("T")
+
+
+def the_app(state: Globals, *, needed_for: str = "") -> Umbel:
+    """The app of ``-A``, with ``-b`` and ``--result-backend`` applied to it.
+
+    Without ``-A``: an app without tasks on the broker of ``-b``, of the environment or the embedded default; unless
+    the command needs one, which `needed_for` says in words.
+    """
+    if state.app:
+        app = find_app(state.app)
+    elif needed_for:
+        raise AppNotFound(_how_to_name_one(needed_for))
+    else:
+        app = Umbel("umbel")
+    if state.broker:
+        app.conf.broker_url = state.broker
+    if state.result_backend:
+        app.conf.result_backend = state.result_backend
+    return app
+
+
+def _how_to_name_one(needed_for: str) -> str:
+    here = Path.cwd()
+    likely = likely_apps(here)
+    if likely:
+        return f"{needed_for} needs an app, and none is named. {here} has one: umbel -A {likely[0]} …"
+    return (
+        f"{needed_for} needs an app, and none is named. Name the module that holds it, umbel -A tasks …, "
+        "or set UMBEL_APP; `umbel demo` needs none."
+    )
+
+
+class Session:
+    """An app with its broker open."""
+
+    def __init__(self, app: Umbel) -> None:
+        self.app = app
+        self.broker: Broker = app.broker
+
+    def run(self, coro: Coroutine[Any, Any, T], timeout: float = _PATIENCE) -> T:
+        """Run one operation. Raises BrokerUnavailable after `timeout` seconds without an answer."""
+        try:
+            return portal.run(coro, timeout)
+        except WaitedTooLong as exc:
+            raise BrokerUnavailable(
+                f"{self.broker.url} has not answered for {timeout:.0f} s. Is the server up and reachable?"
+            ) from exc
+
+    def app_queues(self) -> list[str]:
+        """The queues that a worker of this app consumes."""
+        return list(declared_queues(self.app.conf))
+
+
+@contextmanager
+def connected(state: Globals) -> Iterator[Session]:
+    """A session for commands that work with what the broker holds."""
+    app = the_app(state)
+    session = Session(app)
+    if not session.broker.caps.processes:
+        raise ConfigurationError(
+            f"{session.broker.url} lives inside the process that made it, so a command line cannot see it. "
+            "Name another broker with -b."
+        )
+    session.run(session.broker.open())
+    try:
+        yield session
+    finally:
+        session.run(session.broker.close())

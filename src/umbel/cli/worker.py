@@ -1,0 +1,195 @@
+"""``umbel worker``: from options to ``run_worker``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from umbel.cli import exits
+from umbel.cli.base import Command, Globals
+from umbel.cli.options import split_names
+from umbel.cli.session import the_app
+from umbel.worker.options import WorkerOptions
+from umbel.worker.program import run_worker
+
+__all__ = ["worker"]
+
+_POOLS = ("prefork", "threads", "asyncio", "solo")
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL")
+
+# Options of `celery worker` that change nothing here, so that a command line can move over unread.
+_INERT = (
+    click.Option(["-E", "--task-events"], is_flag=True),
+    click.Option(["-O", "--optimization"]),
+    click.Option(["--prefetch-multiplier"], type=int),
+    click.Option(["--disable-prefetch"], is_flag=True),
+    click.Option(["--without-gossip"], is_flag=True),
+    click.Option(["--without-mingle"], is_flag=True),
+    click.Option(["--without-heartbeat"], is_flag=True),
+    click.Option(["--heartbeat-interval"], type=int),
+    click.Option(["-S", "--statedb"]),
+    click.Option(["--pool-start-method"]),
+)
+# Those that would be missed if they were ignored, with what to do instead.
+_REFUSED = (
+    (
+        click.Option(["-B", "--beat"], is_flag=True),
+        "Periodic tasks come in a later version. Until then let cron or a systemd timer run `umbel call NAME`.",
+    ),
+    (click.Option(["-s", "--schedule-filename"]), "It belongs to -B: periodic tasks come in a later version."),
+    (click.Option(["--scheduler"]), "It belongs to -B: periodic tasks come in a later version."),
+    (
+        click.Option(["-D", "--detach"], is_flag=True),
+        "A worker stays in the foreground: let systemd, supervisord or a container keep it, or start it with nohup.",
+    ),
+    (click.Option(["--autoscale"]), "The number of processes is fixed in this version: use -c."),
+    (click.Option(["--uid"]), "Let the service manager choose the user (User= in a systemd unit)."),
+    (click.Option(["--gid"]), "Let the service manager choose the group (Group= in a systemd unit)."),
+    (click.Option(["--umask"]), "Let the service manager set it (UMask= in a systemd unit)."),
+    (click.Option(["--executable"]), "Start the worker with that interpreter: /path/to/python -m umbel worker."),
+)
+
+
+def _not_built(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    pool = {"processes": "prefork", "thread": "threads"}.get(value.lower(), value.lower())
+    if pool in _POOLS:
+        return pool
+    known = "prefork (also called processes), threads, asyncio or solo"
+    if pool in ("gevent", "eventlet"):
+        raise click.BadParameter(
+            f"the pool {pool!r} is not in this version. For many tasks that wait, use asyncio or threads; "
+            f"there are {known}."
+        )
+    raise click.BadParameter(f"there is no pool {value!r}. Use {known}.")
+
+
+def _refusal(sentence: str) -> Any:
+    def refuse(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        if value not in (None, False):
+            raise click.BadParameter(sentence, ctx, param)
+
+    return refuse
+
+
+def _level(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    level = value.upper()
+    if level not in _LEVELS:
+        raise click.BadParameter(f"{value!r} is not a level. Use {', '.join(_LEVELS[:-1]).lower()}.")
+    return "CRITICAL" if level == "FATAL" else level
+
+
+@click.command(cls=Command)
+@click.option("-n", "--hostname", "name", default="umbel@%h", show_default=True, help="Name of the worker; %h is the host, %n its first part, %d its domain.")
+@click.option("-Q", "--queues", multiple=True, callback=split_names, metavar="NAMES", help="Queues to take tasks from, separated by commas. [default: those of the settings]")
+@click.option("-X", "--exclude-queues", multiple=True, callback=split_names, metavar="NAMES", help="Queues to leave alone.")
+@click.option("-I", "--include", multiple=True, callback=split_names, metavar="MODULES", help="Import these modules too.")
+@click.option("-P", "--pool", callback=_not_built, metavar="POOL", help="prefork, threads, asyncio or solo. [default: worker_pool, prefork]")
+@click.option("-c", "--concurrency", type=click.IntRange(min=1), help="Tasks that run at a time. [default: worker_concurrency, one per CPU]")
+@click.option("-l", "--loglevel", default="WARNING", show_default=True, callback=_level, metavar="LEVEL", help="debug, info, warning, error or critical.")
+@click.option("-f", "--logfile", type=click.Path(dir_okay=False), help="Log to this file, not to standard error.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Lines for people, or one JSON object a line.")
+@click.option("--autoreload", is_flag=True, help="Start anew when a source file changes. For development.")
+@click.option("--purge", is_flag=True, help="Delete what waits in the queues first. It cannot be undone.")
+@click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Hard limit of every task: its process is killed.")
+@click.option("--soft-time-limit", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Soft limit: SoftTimeLimitExceeded is raised in the task.")
+@click.option("--max-tasks-per-child", type=click.IntRange(min=1), help="Replace a child process after so many tasks.")
+@click.option("--max-memory-per-child", type=click.IntRange(min=1), metavar="KIB", help="Replace a child process that has grown beyond this.")
+@click.option("--pidfile", type=click.Path(dir_okay=False), help="Write the process id here; refuse to start while another worker does.")
+@click.pass_context
+def worker(ctx: click.Context, pidfile: str | None, include: tuple[str, ...], **options: Any) -> None:
+    """Run tasks until told to stop.
+
+    SIGTERM or Ctrl-C: running tasks may finish; a second one, or SIGQUIT, interrupts them and hands them back.
+    SIGHUP starts the worker anew.
+
+    Of `celery worker` these options are accepted and change nothing: -E, -O, -S, --prefetch-multiplier,
+    --disable-prefetch, --without-gossip, --without-mingle, --without-heartbeat, --heartbeat-interval,
+    --pool-start-method.
+    """
+    state = ctx.ensure_object(Globals)
+    inert = [param.opts[0] for param in _INERT if options.pop(str(param.name)) not in (None, False)]
+    app = the_app(state, needed_for="A worker")
+    if inert:
+        verb = "is" if len(inert) == 1 else "are"
+        state.note(f"{', '.join(inert)} {verb} accepted for Celery's sake and changes nothing here.")
+    if include:
+        app.conf.include = [*app.conf.include, *include]
+    with _pid_in(pidfile):
+        code = run_worker(app, WorkerOptions(**options, banner=not state.quiet))
+    ctx.exit(code)
+
+
+def _hide_celerys() -> None:
+    for param in _INERT:
+        param.hidden = True
+        worker.params.append(param)
+    for param, sentence in _REFUSED:
+        param.hidden, param.expose_value, param.callback = True, False, _refusal(sentence)
+        worker.params.append(param)
+
+
+_hide_celerys()
+
+
+# ------------------------------------------------------------------------------------------------- pidfile
+
+
+@contextlib.contextmanager
+def _pid_in(path: str | None) -> Iterator[None]:
+    """Hold a pidfile. One that a dead process left behind is replaced."""
+    if path is None:
+        yield
+        return
+    file = Path(path)
+    ours = f"{os.getpid()}\n"
+    while True:
+        try:
+            with file.open("x") as stream:
+                stream.write(ours)
+            break
+        except FileExistsError:
+            pid = _pid_of(file)
+            if pid == os.getpid():  # the worker has started itself anew (--autoreload, SIGHUP)
+                break
+            if pid is not None and _alive(pid):
+                _refuse(file, pid)
+            file.unlink(missing_ok=True)
+        except OSError as exc:
+            exits.fail(f"The pidfile {path} cannot be written: {exc.strerror}.", exits.USAGE)
+    try:
+        yield
+    finally:
+        if _pid_of(file) == os.getpid():
+            file.unlink(missing_ok=True)
+
+
+def _refuse(file: Path, pid: int) -> NoReturn:
+    exits.fail(
+        f"A worker already runs with this pidfile: {file} names the process {pid}. "
+        "Stop it first, or give this worker another --pidfile.",
+        exits.USAGE,
+    )
+
+
+def _pid_of(file: Path) -> int | None:
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
