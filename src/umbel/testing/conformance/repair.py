@@ -1,0 +1,233 @@
+"""Looking at what a broker holds, and putting it right."""
+
+from __future__ import annotations
+
+import time
+
+from umbel.ports import Broker, Bury, Depth, Park, Shelved
+from umbel.testing.conformance.harness import (
+    LONG,
+    SHORT,
+    Brokers,
+    bodies,
+    broker_scenario,
+    drain,
+    eventually,
+    shelf_of,
+    task,
+)
+
+
+class RepairConformance:
+    """``depth``, ``queues``, ``browse``, ``find``, ``purge``, ``requeue``, ``discard``, ``rewrite``, ``unpark``, ``revoke``."""
+
+    # -- looking
+
+    @broker_scenario
+    async def test_depth_counts_each_shelf_of_each_queue(self, brokers: Brokers) -> None:
+        await _one_on_each_shelf(brokers.a, "q")
+        await brokers.a.send([task("more-1", "other"), task("more-2", "other")])
+        depths = await brokers.b.depth(["q", "other", "never-used"])
+        assert depths["q"] == Depth(waiting=1, scheduled=1, held=1, parked=1, dead=1)
+        assert depths["other"] == Depth(waiting=2)
+        assert depths["never-used"] == Depth()
+        assert await brokers.b.depth([]) == {}
+
+    @broker_scenario
+    async def test_queues_names_every_queue_that_holds_something(self, brokers: Brokers) -> None:
+        assert list(await brokers.a.queues()) == []
+        await brokers.a.send([task("1", "waits"), task("2", "scheduled", due_in=LONG), task("3", "held")])
+        await drain(brokers.a, 1, "held")
+        await _bury(brokers.a, "4", "dead")
+        await _park(brokers.a, "5", "parked")
+        assert set(await brokers.b.queues()) >= {"waits", "scheduled", "held", "dead", "parked"}
+
+    @broker_scenario
+    async def test_browse_describes_what_waits_in_order_of_service(self, brokers: Brokers) -> None:
+        await brokers.a.send(
+            [task("a"), task("b", name="tasks.mul"), task("c", priority=5), task("x", "other")]
+        )
+        items = await brokers.b.browse("waiting", ["q"])
+        assert [(item.task_id, item.task, item.queue) for item in items] == [
+            ("c", "tasks.add", "q"),
+            ("a", "tasks.add", "q"),
+            ("b", "tasks.mul", "q"),
+        ]
+        assert {(item.shelf, item.key, item.due_in) for item in items} == {("waiting", "", None)}
+        assert items[0].frame is not None
+        assert items[0].frame.body == b"c"
+        assert [item.task_id for item in await brokers.b.browse("waiting", ["q"], limit=2)] == ["c", "a"]
+        assert len(await brokers.b.browse("waiting")) == 4
+        assert list(await brokers.b.browse("waiting", ["never-used"])) == []
+
+    @broker_scenario
+    async def test_browse_describes_what_is_scheduled(self, brokers: Brokers) -> None:
+        await brokers.a.send([task("later", due_in=2 * LONG), task("sooner", due_in=LONG)])
+        items = await brokers.b.browse("scheduled")
+        assert [item.task_id for item in items] == ["sooner", "later"]
+        assert items[0].due_in is not None
+        assert LONG / 2 < items[0].due_in <= LONG + 1
+
+    @broker_scenario
+    async def test_browse_describes_what_is_held(self, brokers: Brokers) -> None:
+        await brokers.a.send([task("one")])
+        await drain(brokers.a, 1)
+        [item] = await brokers.b.browse("held", ["q"])
+        assert (item.task_id, item.queue, item.deliveries, item.key) == ("one", "q", 1, "")
+        assert item.due_in is not None
+        assert 0 < item.due_in <= LONG + 1
+
+    @broker_scenario
+    async def test_browse_describes_what_was_set_aside(self, brokers: Brokers) -> None:
+        began = time.time()
+        for n in range(3):
+            await _bury(brokers.a, f"dead-{n}", "q", reason=f"reason {n}")
+        await _park(brokers.a, "parked", "other")
+        items = await brokers.b.browse("dead")
+        assert [(item.task_id, item.reason) for item in items] == [
+            (f"dead-{n}", f"reason {n}") for n in range(3)
+        ]
+        assert len({item.key for item in items} - {""}) == 3
+        for item in items:
+            assert item.since is None or began - 5 <= item.since <= time.time() + 5
+        [item] = await brokers.b.browse("parked", ["other"])
+        assert (item.task_id, item.queue) == ("parked", "other")
+        assert list(await brokers.b.browse("parked", ["q"])) == []
+
+    @broker_scenario
+    async def test_find_says_where_a_message_is(self, brokers: Brokers) -> None:
+        await _one_on_each_shelf(brokers.a, "q")
+        for shelf in ("waiting", "scheduled", "held", "parked", "dead"):
+            located = await brokers.b.find(f"{shelf}-id")
+            assert located is not None
+            assert (located.shelf, located.queue) == (shelf, "q")
+            assert located.reason == (f"why {shelf}" if shelf in ("parked", "dead") else "")
+        assert await brokers.b.find("never-sent") is None
+
+    # -- putting right
+
+    @broker_scenario
+    async def test_purge_deletes_what_waits_and_what_is_scheduled(self, brokers: Brokers) -> None:
+        await _one_on_each_shelf(brokers.a, "q")
+        await brokers.a.send([task("bystander", "other"), task("urgent", priority=9)])
+        assert await brokers.b.purge(["q", "never-used"]) == 3
+        depths = await brokers.b.depth(["q", "other"])
+        assert depths["q"] == Depth(held=1, parked=1, dead=1)
+        assert depths["other"] == Depth(waiting=1)
+        assert await brokers.b.purge(["q"]) == 0
+        await brokers.a.send([task("new")])
+        assert bodies(await drain(brokers.b, 1)) == ["new"]
+
+    @broker_scenario
+    async def test_requeue_gives_the_dead_a_clean_count(self, brokers: Brokers) -> None:
+        await brokers.a.send([task("one")])
+        await drain(brokers.a, 1, lease=SHORT)
+        [held] = await drain(brokers.a, 1)
+        assert held.count == 2
+        await brokers.a.settle([Bury(receipt=held.receipt, reason="r")])
+        keys = await _keys(brokers.a, "dead")
+        assert await brokers.b.requeue("parked", keys) == 0, "it is on the other shelf"
+        assert await brokers.b.requeue("dead", [*keys, "no-such-key"]) == 1
+        assert await brokers.b.requeue("dead", keys) == 0
+        [again] = await drain(brokers.b, 1)
+        assert (bodies([again]), again.count) == (["one"], 1)
+
+    @broker_scenario
+    async def test_requeue_keeps_queue_and_priority(self, brokers: Brokers) -> None:
+        await brokers.a.send([task("urgent", priority=7)])
+        [held] = await drain(brokers.a, 1)
+        await brokers.a.settle([Park(receipt=held.receipt, reason="r")])
+        await brokers.a.send([task("waits"), task("more-urgent", priority=8)])
+        assert await brokers.b.requeue("parked", await _keys(brokers.a, "parked")) == 1
+        assert bodies(await drain(brokers.b, 3)) == ["more-urgent", "urgent", "waits"]
+
+    @broker_scenario
+    async def test_discard_deletes_for_good(self, brokers: Brokers) -> None:
+        await _bury(brokers.a, "dead-1", "q")
+        await _bury(brokers.a, "dead-2", "q")
+        await _park(brokers.a, "parked", "q")
+        first, _second = await _keys(brokers.a, "dead")
+        assert await brokers.b.discard("dead", [first, "no-such-key"]) == 1
+        assert await brokers.b.discard("dead", [first]) == 0
+        assert [item.task_id for item in await brokers.b.browse("dead")] == ["dead-2"]
+        assert await brokers.b.discard("parked", await _keys(brokers.a, "parked")) == 1
+        assert list(await brokers.b.browse("parked")) == []
+        assert await shelf_of(brokers.b, "dead-1") is None
+
+    @broker_scenario
+    async def test_rewrite_replaces_the_frame_of_a_dead_letter(self, brokers: Brokers) -> None:
+        await _bury(brokers.a, "one", "q")
+        [key] = await _keys(brokers.a, "dead")
+        edited = task("one", name="tasks.repaired").frame
+        edited.body = b"edited"
+        assert await brokers.b.rewrite(key, edited) is True
+        assert await brokers.b.rewrite("no-such-key", edited) is False
+        [item] = await brokers.b.browse("dead")
+        assert (item.task, item.task_id) == ("tasks.repaired", "one")
+        await brokers.b.requeue("dead", [item.key])
+        [delivery] = await drain(brokers.b, 1)
+        assert delivery.frame is not None
+        assert delivery.frame.body == b"edited"
+        assert delivery.frame.task_name == "tasks.repaired"
+
+    @broker_scenario
+    async def test_unpark_brings_back_the_tasks_that_are_known_now(self, brokers: Brokers) -> None:
+        for id, name in (("1", "tasks.new"), ("2", "tasks.unknown"), ("3", "tasks.new")):
+            await _park(brokers.a, id, "q", name=name)
+        await _bury(brokers.a, "4", "q", name="tasks.new")
+        assert await brokers.b.unpark(["tasks.new", "tasks.other"]) == 2
+        taken = await drain(brokers.b, 2)
+        assert sorted(bodies(taken)) == ["1", "3"]
+        assert {delivery.count for delivery in taken} == {1}
+        assert [item.task_id for item in await brokers.b.browse("parked")] == ["2"]
+        assert await shelf_of(brokers.b, "4") == "dead"
+        assert await brokers.b.unpark([]) == 0
+
+    # -- revoking
+
+    @broker_scenario
+    async def test_what_was_revoked_comes_marked(self, brokers: Brokers) -> None:
+        await brokers.a.send([task("before"), task("not-revoked")])
+        await brokers.b.revoke(["before", "after", "later", "never-sent"])
+        await brokers.a.send([task("after"), task("later", due_in=SHORT)])
+        taken = await drain(brokers.a, 4)
+        revoked = {delivery.frame.task_id: delivery.revoked for delivery in taken if delivery.frame}
+        assert revoked == {"before": True, "after": True, "later": True, "not-revoked": False}
+
+    @broker_scenario
+    async def test_a_revocation_ends_with_its_window(self, brokers: Brokers) -> None:
+        await brokers.a.revoke(["one"], window=3 * SHORT)
+        await brokers.a.revoke([])
+        await brokers.a.send([task("one")])
+
+        async def comes_unmarked() -> bool:
+            [delivery] = await drain(brokers.a, 1, lease=SHORT / 10)
+            return not delivery.revoked
+
+        await eventually(comes_unmarked)
+
+
+async def _one_on_each_shelf(broker: Broker, queue: str) -> None:
+    await _bury(broker, "dead-id", queue, reason="why dead")
+    await _park(broker, "parked-id", queue, reason="why parked")
+    await broker.send([task("held-id", queue)])
+    await drain(broker, 1, queue)
+    await broker.send([task("waiting-id", queue), task("scheduled-id", queue, due_in=LONG)])
+
+
+async def _bury(broker: Broker, id: str, queue: str, *, name: str = "tasks.add", reason: str = "r") -> None:
+    await broker.send([task(id, queue, name=name)])
+    [held] = await drain(broker, 1, queue)
+    await broker.settle([Bury(receipt=held.receipt, reason=reason)])
+
+
+async def _park(broker: Broker, id: str, queue: str, *, name: str = "tasks.add", reason: str = "r") -> None:
+    await broker.send([task(id, queue, name=name)])
+    [held] = await drain(broker, 1, queue)
+    await broker.settle([Park(receipt=held.receipt, reason=reason)])
+
+
+async def _keys(broker: Broker, shelf: str) -> list[str]:
+    assert shelf in ("parked", "dead")
+    items: list[Shelved] = list(await broker.browse("dead" if shelf == "dead" else "parked"))
+    return [item.key for item in items]
