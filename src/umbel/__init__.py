@@ -1,0 +1,88 @@
+"""Umbel: a task queue for Python and Django.
+
+::
+
+    from umbel import Umbel
+
+    app = Umbel("shop")
+
+
+    @app.task
+    def add(x: int, y: int) -> int:
+        return x + y
+
+
+    add.delay(1, 2).get(timeout=10)
+
+The names below are imported when they are first used, so that ``import umbel`` is quick and imports no driver.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from umbel._version import __version__
+
+if TYPE_CHECKING:
+    from umbel import errors, states
+    from umbel import errors as exceptions
+    from umbel.app import Umbel
+    from umbel.context import Request, allow_join_result
+    from umbel.flow.signature import Signature
+    from umbel.log import get_task_logger
+    from umbel.result import AsyncResult, EagerResult, ResultSet
+    from umbel.shared import current_app, current_task, shared_task, signature
+    from umbel.task import Task
+
+__all__ = [
+    "AsyncResult",
+    "EagerResult",
+    "Request",
+    "ResultSet",
+    "Signature",
+    "Task",
+    "Umbel",
+    "__version__",
+    "allow_join_result",
+    "current_app",
+    "current_task",
+    "errors",
+    "exceptions",
+    "get_task_logger",
+    "shared_task",
+    "signature",
+    "states",
+]
+
+_HOMES = {
+    "AsyncResult": "umbel.result",
+    "EagerResult": "umbel.result",
+    "Request": "umbel.context",
+    "ResultSet": "umbel.result",
+    "Signature": "umbel.flow.signature",
+    "Task": "umbel.task",
+    "Umbel": "umbel.app",
+    "allow_join_result": "umbel.context",
+    "current_app": "umbel.shared",
+    "current_task": "umbel.shared",
+    "get_task_logger": "umbel.log",
+    "shared_task": "umbel.shared",
+    "signature": "umbel.shared",
+}
+_MODULES = {"errors": "umbel.errors", "exceptions": "umbel.errors", "states": "umbel.states"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(_MODULES[name])
+    else:
+        raise AttributeError(f"module 'umbel' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -17,7 +17,10 @@ import msgspec
 
 from umbel.errors import CallError, ConfigurationError
 
-__all__ = ["Queue", "Router", "declared_queues"]
+__all__ = ["ADDRESS", "Queue", "Router", "declared_queues"]
+
+ADDRESS = ("queue", "exchange", "routing_key")
+"""The options that say where a call goes."""
 
 Route = Mapping[str, Any]
 RouteFunction = Callable[..., "Route | str | None"]
@@ -120,14 +123,15 @@ class Router:
 
     def route(
         self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any], task: Any = None
-    ) -> dict[str, Any]:
-        """`options` completed by the route of task `name`; "queue" is the name of a queue in any case.
+    ) -> tuple[str, dict[str, Any]]:
+        """The queue for a call of task `name`, and the other options that its route sets.
 
-        Raises CallError when no queue answers to the exchange and routing key that were named.
+        `options` are those that task and call name: an address among them (``queue``, or ``exchange`` and
+        ``routing_key``) goes before that of the route, as a whole. Raises CallError when no queue answers to it.
         """
-        merged = {**self._lookup(name, args, kwargs, options, task), **options}
-        merged["queue"] = self._destination(merged, named=options)
-        return merged
+        found = self._lookup(name, args, kwargs, options, task)
+        address = {k: options[k] for k in ADDRESS if options.get(k) is not None} or found
+        return self._destination(address), {k: v for k, v in found.items() if k not in ADDRESS}
 
     def _lookup(
         self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any], task: Any
@@ -135,15 +139,13 @@ class Router:
         for function, _ in self._routes:
             found = function(name, args, kwargs, dict(options), task=task)
             if found is not None:
-                return {"queue": found} if not isinstance(found, Mapping) else dict(found)
+                return dict(found) if isinstance(found, Mapping) else {"queue": found}
         return {}
 
-    def _destination(self, merged: Mapping[str, Any], *, named: Mapping[str, Any]) -> str:
-        queue, exchange, key = merged.get("queue"), merged.get("exchange"), merged.get("routing_key")
-        if (named.get("exchange") or named.get("routing_key")) and not named.get("queue"):
-            queue = None  # the call's own address goes before the queue of a route
+    def _destination(self, address: Mapping[str, Any]) -> str:
+        queue, exchange, key = (address.get(part) for part in ADDRESS)
         if queue is not None:
-            return self._existing(queue if isinstance(queue, str) else _name_of(queue))
+            return self._existing(_name_of(queue))
         if exchange is None and key is None:
             return self._default
         return self._addressed(_name_of(exchange) if exchange else "", key)

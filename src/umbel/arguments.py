@@ -1,0 +1,61 @@
+"""Checking the arguments of a call against the function's signature, where the call is made."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+__all__ = ["ArgumentCheck"]
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+class ArgumentCheck:
+    """Knows what a function takes. Most calls are decided by counting; the rest by ``inspect``."""
+
+    def __init__(self, function: Callable[..., Any], *, skip_first: bool = False) -> None:
+        """`skip_first`: the first parameter is the task itself (``bind=True``)."""
+        signature = inspect.signature(function)
+        parameters = list(signature.parameters.values())
+        if skip_first:
+            # def run(*args): the task arrives in *args, which goes on taking the rest.
+            if parameters and parameters[0].kind in _POSITIONAL:
+                parameters = parameters[1:]
+            elif not parameters or parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
+                raise TypeError(f"{function!r} is bound (bind=True) but takes no first argument for the task")
+        self.signature = signature.replace(parameters=parameters)
+        positional = [p for p in parameters if p.kind in _POSITIONAL]
+        required = [p for p in positional if p.default is p.empty]
+        kinds = {p.kind for p in parameters}
+        keyword_only = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+        self._least = len(required)
+        self.most = len(positional) if inspect.Parameter.VAR_POSITIONAL not in kinds else 1 << 30
+        """How many positional arguments it takes."""
+        self._counts = not keyword_only
+        self._simple = kinds <= {inspect.Parameter.POSITIONAL_OR_KEYWORD}
+        self._places = {p.name: i for i, p in enumerate(positional)}
+        self.names = tuple(p.name for p in positional)
+        """Names of the positional parameters."""
+
+    def check(self, subject: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Raise TypeError, with the signature of `subject` in it, unless the function can be called so."""
+        count = len(args)
+        if not kwargs:
+            if self._counts and self._least <= count <= self.most:
+                return
+        elif self._simple and self._fits(count, kwargs):
+            return
+        try:
+            self.signature.bind(*args, **kwargs)
+        except TypeError as exc:
+            raise TypeError(
+                f"{subject}{self.signature} cannot be called like this: {exc}. Nothing was sent."
+            ) from None
+
+    def _fits(self, count: int, kwargs: Mapping[str, Any]) -> bool:
+        places = self._places
+        for name in kwargs:
+            if places.get(name, -1) < count:
+                return False  # unknown, or given twice
+        return count <= self.most and all(name in kwargs for name in self.names[count : self._least])

@@ -1,0 +1,219 @@
+"""Sends calls: the batch, the deadline, and who is told."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from umbel import portal
+from umbel.calls import Planner, Prepared
+from umbel.context import current_run
+from umbel.core.envelope import Envelope
+from umbel.errors import BrokerUnavailable, CallError, Retry
+from umbel.flow.signature import Signature
+from umbel.ports import Outgoing
+from umbel.result import AsyncResult
+
+if TYPE_CHECKING:
+    from umbel.app import Umbel
+    from umbel.config import Config
+    from umbel.task import Task
+
+__all__ = ["Client"]
+
+Options = Mapping[str, Any]
+
+
+class Client:
+    """Sends the calls of one app. Safe in threads, in coroutines and in forked children."""
+
+    def __init__(self, app: Umbel) -> None:
+        self._app = app
+        self.planner = Planner(app)
+        self.prepare = self.planner.prepare
+
+    # -- one call
+
+    def call(
+        self, task: Task[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], options: Options | None
+    ) -> AsyncResult[Any]:
+        """Send one call of `task`; behind ``delay`` and ``apply_async``. Errors: see ``Task.delay``."""
+        if self._app.conf.task_always_eager:
+            return self._app.run_eagerly(task, args, kwargs, dict(options or {}))
+        prepared = self.prepare(task.name, args, kwargs, options, task)
+        self.send([prepared.outgoing], options)
+        return _sent(prepared, options)
+
+    async def acall(
+        self, task: Task[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], options: Options | None
+    ) -> AsyncResult[Any]:
+        """``call`` for coroutines."""
+        if self._app.conf.task_always_eager:
+            return await self._app.arun_eagerly(task, args, kwargs, dict(options or {}))
+        prepared = self.prepare(task.name, args, kwargs, options, task)
+        await self.asend([prepared.outgoing], options)
+        return _sent(prepared, options)
+
+    # -- many
+
+    def call_many(
+        self, task: Task[..., Any], calls: Iterable[Sequence[Any]], options: Options
+    ) -> list[AsyncResult[Any]]:
+        """Send a call of `task` for each of `calls`, in one batch."""
+        if self._app.conf.task_always_eager:
+            return [self._app.run_eagerly(task, args, {}, dict(options)) for args in calls]
+        return self.send_prepared(self._prepare_many(task, calls, options), options)
+
+    async def acall_many(
+        self, task: Task[..., Any], calls: Iterable[Sequence[Any]], options: Options
+    ) -> list[AsyncResult[Any]]:
+        """``call_many`` for coroutines."""
+        if self._app.conf.task_always_eager:
+            return [await self._app.arun_eagerly(task, args, {}, dict(options)) for args in calls]
+        return await self.asend_prepared(self._prepare_many(task, calls, options), options)
+
+    def _prepare_many(
+        self, task: Task[..., Any], calls: Iterable[Sequence[Any]], options: Options
+    ) -> list[Prepared]:
+        if options.get("task_id"):
+            raise CallError("task_id names one call; a bulk send makes an id for each of its calls.")
+        return [self.prepare(task.name, args, {}, options, task) for args in calls]
+
+    def prepare_signature(self, signature: Signature) -> Prepared:
+        """``prepare`` for a signature. The name of a task that is not registered here is enough."""
+        task = self._app.tasks.get(signature.task)
+        return self.prepare(signature.task, signature.args, signature.kwargs, signature.options, task)
+
+    def send_prepared(
+        self, batch: Sequence[Prepared], options: Options | None = None
+    ) -> list[AsyncResult[Any]]:
+        """Store calls that are ready, all of them or none."""
+        if batch:
+            self.send([prepared.outgoing for prepared in batch], options)
+        return [_sent(prepared, options) for prepared in batch]
+
+    async def asend_prepared(
+        self, batch: Sequence[Prepared], options: Options | None = None
+    ) -> list[AsyncResult[Any]]:
+        """``send_prepared`` for coroutines."""
+        if batch:
+            await self.asend([prepared.outgoing for prepared in batch], options)
+        return [_sent(prepared, options) for prepared in batch]
+
+    # -- to the broker
+
+    def send(self, batch: Sequence[Outgoing], options: Options | None = None) -> None:
+        """Store `batch`. Raises BrokerUnavailable when that has not worked within ``broker_send_timeout`` seconds."""
+        begun, deadline = time.monotonic(), None
+        while True:
+            try:
+                self._app.broker.send_now(batch)
+                return
+            except BrokerUnavailable as exc:
+                deadline = deadline or _Deadline(self._app.conf, options, begun)
+                time.sleep(deadline.pause_after(exc))
+
+    async def asend(self, batch: Sequence[Outgoing], options: Options | None = None) -> None:
+        """``send`` for coroutines, on any event loop."""
+        begun, deadline = time.monotonic(), None
+        while True:
+            try:
+                await portal.arun(self._send_on_portal(batch))
+                return
+            except BrokerUnavailable as exc:
+                deadline = deadline or _Deadline(self._app.conf, options, begun)
+                await asyncio.sleep(deadline.pause_after(exc))
+
+    async def _send_on_portal(self, batch: Sequence[Outgoing]) -> None:
+        broker = self._app.broker
+        await broker.open()
+        await broker.send(batch)
+
+    # -- what workers send
+
+    def next_try(self, envelope: Envelope, retry: Retry) -> Outgoing:
+        """The message that replaces the one of `envelope`, whose run has asked for `retry`.
+
+        It keeps the id, the root and what follows the call; its ``parent_id`` is its own id, as Celery has it.
+        """
+        details = retry.options
+        args, kwargs = details.get("args"), details.get("kwargs")
+        options = {**_options_of(envelope), **(details.get("options") or {})}
+        if isinstance(retry.when, datetime):
+            options["eta"] = retry.when
+        else:
+            options["countdown"] = retry.when
+        if args is None and kwargs is None:
+            # What was shown of the arguments, perhaps without their secrets, still fits.
+            options = {"argsrepr": envelope.argsrepr, "kwargsrepr": envelope.kwargsrepr, **options}
+        prepared = self.prepare(
+            envelope.task,
+            envelope.args if args is None else args,
+            envelope.kwargs if kwargs is None else kwargs,
+            options,
+            self._app.tasks.get(envelope.task),
+            retries=details.get("retries", envelope.retries + 1),
+        )
+        return prepared.outgoing
+
+
+def _options_of(envelope: Envelope) -> dict[str, Any]:
+    """The options under which a call like `envelope` is made again."""
+    return {
+        "task_id": envelope.id,
+        "queue": envelope.queue,
+        "priority": envelope.priority,
+        "expires": envelope.expires,
+        "headers": envelope.headers,
+        "ignore_result": envelope.ignore_result,
+        "time_limit": envelope.time_limit,
+        "soft_time_limit": envelope.soft_time_limit,
+        "root_id": envelope.root_id or envelope.id,
+        "parent_id": envelope.id,
+        "group_id": envelope.group_id,
+        "group_index": envelope.group_index,
+        "shadow": envelope.shadow,
+        "reply_to": envelope.reply_to,
+        "replaced_task_nesting": envelope.replaced_task_nesting,
+        "stamps": envelope.stamps,
+        "stamped_headers": envelope.stamped_headers,
+        "link": envelope.embed.callbacks,
+        "link_error": envelope.embed.errbacks,
+        "chain": envelope.embed.chain,
+        "chord": envelope.embed.chord,
+    }
+
+
+def _sent(prepared: Prepared, options: Options | None) -> AsyncResult[Any]:
+    """The result of a call that has been sent; the run that made the call, if any, gets it among its children."""
+    run = current_run()
+    if run is not None and run.task.trail and not (options and options.get("add_to_parent") is False):
+        run.request.children.append(prepared.result)
+    return prepared.result
+
+
+class _Deadline:
+    """Decides after each failure to send: how long to pause, or that it is over."""
+
+    def __init__(self, conf: Config, options: Options | None, begun: float) -> None:
+        options = options or {}
+        policy = {**conf.task_publish_retry_policy, **(options.get("retry_policy") or {})}
+        self._most = policy.get("max_retries") if options.get("retry", conf.task_publish_retry) else 0
+        self._step = float(policy.get("interval_step") or 0.0)
+        self._longest = float(policy.get("interval_max") or 0.0)
+        self._pause = float(policy.get("interval_start") or 0.0)
+        self._tries = 0
+        self._until = begun + conf.broker_send_timeout
+
+    def pause_after(self, exc: BrokerUnavailable) -> float:
+        """Seconds to wait before the next try. Raises BrokerUnavailable when there is none."""
+        self._tries += 1
+        pause = min(self._pause, self._longest) if self._longest else self._pause
+        if (self._most is not None and self._tries > self._most) or time.monotonic() + pause >= self._until:
+            tries = "1 try" if self._tries == 1 else f"{self._tries} tries"
+            raise BrokerUnavailable(f"Nothing was sent, after {tries}: {exc}") from exc
+        self._pause += self._step
+        return pause
