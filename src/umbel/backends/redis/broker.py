@@ -1,0 +1,425 @@
+"""The broker on Redis: Celery's lists as others see them, leases and everything else beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from typing import Any, Literal
+from urllib.parse import quote
+
+import msgspec
+
+from umbel.backends.redis.address import Address
+from umbel.backends.redis.keys import Keys
+from umbel.backends.redis.options import Options
+from umbel.backends.redis.scripts import (
+    ACK,
+    DEPTH,
+    EXTEND,
+    NODES,
+    RECLAIM,
+    RESERVE,
+    REVOKE,
+    REVOKED,
+    SETTLE,
+    UNRANK,
+    UNWAKE,
+)
+from umbel.backends.redis.sending import Sender
+from umbel.backends.redis.server import Server
+from umbel.backends.redis.shelves import Shelves, decode
+from umbel.backends.redis.store import RedisStore
+from umbel.backends.redis.subscriptions import Subscriptions
+from umbel.backends.redis.waiting import Waiting
+from umbel.backends.redis.wire import Arg
+from umbel.core.frame import Frame
+from umbel.errors import BrokerUnavailable, CapabilityError, OperationalError
+from umbel.ports import (
+    Ack,
+    Bury,
+    Capabilities,
+    Delivery,
+    Depth,
+    Located,
+    NodeInfo,
+    Outgoing,
+    Park,
+    Receipt,
+    Record,
+    Release,
+    ResultStore,
+    Retry,
+    Settlement,
+    Shelf,
+    Shelved,
+    Signal,
+)
+
+__all__ = ["RedisBroker"]
+
+_RECHECK = 5.0
+"""Seconds after which a waiting ``reserve`` looks again though nothing woke it: the bound on whatever a lost hint or a
+dead neighbour leaves behind."""
+_MOST = 10_000
+"""Messages in one ``reserve``: a script blocks the server while it runs."""
+_ACKS = 4000
+
+
+class RedisBroker:
+    """See ``umbel.ports.Broker``."""
+
+    caps = Capabilities(name="Redis", celery_wire=True)
+
+    def __init__(self, address: Address, options: Options) -> None:
+        self.url = address.url
+        self._server = Server(address, options, BrokerUnavailable)
+        self._server.on_connect = self._reconnected
+        self._keys = Keys(options)
+        self._sender = Sender(self._server, self._keys, schedule_in_store=options.schedule_in_store)
+        self._shelves = Shelves(self._server, self._keys)
+        self._store: RedisStore | None = None
+        self._subscriptions: Subscriptions | None = None
+        self._waiting: Waiting | None = None
+        self._turn = 0
+        self._revoked: dict[str, float] = {}
+        self._revoked_version = 0
+        self._announced: set[str] = set()
+        self._unanswered: list[tuple[str, tuple[str, ...]]] = []
+        self._undoing: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        await self._server.call("PING")
+
+    async def close(self) -> None:
+        if self._undoing:
+            await asyncio.gather(*self._undoing, return_exceptions=True)
+        waiting, self._waiting = self._waiting, None
+        subscriptions, self._subscriptions = self._subscriptions, None
+        if waiting is not None:
+            await waiting.close()
+        if subscriptions is not None:
+            await subscriptions.close()
+        await self._server.close()
+
+    def adopt(self, store: ResultStore) -> bool:
+        if not isinstance(store, RedisStore) or not store.address.same_server(self._server.address):
+            return False
+        self._store = store
+        return True
+
+    def _reconnected(self) -> None:
+        self._sender.forget_queues()
+        self._announced.clear()
+
+    # -- sending
+
+    async def send(self, batch: Sequence[Outgoing]) -> None:
+        await self._sender.send(batch)
+
+    def send_now(self, batch: Sequence[Outgoing]) -> None:
+        self._sender.send_now(batch)
+
+    # -- taking
+
+    async def reserve(
+        self, queues: Sequence[str], *, limit: int, lease: float, wait: float, holder: str = ""
+    ) -> Sequence[Delivery]:
+        names = tuple(dict.fromkeys(queues))
+        if not names or limit <= 0:
+            return []
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait
+        waiting = self._wait_room()
+        with waiting.session(names) as bell:
+            while True:
+                bell.clear()
+                deliveries, upcoming = await self._take(names, min(limit, _MOST), lease, holder)
+                left = deadline - loop.time()
+                if deliveries or left <= 0:
+                    return deliveries
+                pause = min(left, _RECHECK if upcoming is None else upcoming)
+                if pause > 0:
+                    await waiting.wait(bell, names, min(pause, _RECHECK))
+
+    def _wait_room(self) -> Waiting:
+        if self._waiting is None:
+            self._waiting = Waiting(self._server, self._keys, self._listening())
+        return self._waiting
+
+    def _listening(self) -> Subscriptions:
+        if self._subscriptions is None:
+            self._subscriptions = Subscriptions(self._server)
+        return self._subscriptions
+
+    async def _take(
+        self, queues: tuple[str, ...], limit: int, lease: float, holder: str
+    ) -> tuple[list[Delivery], float | None]:
+        """What there is, and in how many seconds something else is due."""
+        if self._unanswered or not self._announced.issuperset(queues):
+            await self._catch_up(queues)
+        # The queues are equal: each comes first in its turn.
+        self._turn = (self._turn + 1) % len(queues)
+        rotated = queues[self._turn :] + queues[: self._turn]
+        beginning = _token_beginning(holder)
+        try:
+            reply = await self._server.run(
+                RESERVE, *self._keys.header, beginning, _ms(lease), limit, *rotated
+            )
+        except asyncio.CancelledError:
+            # Sent on the same connection, and therefore carried out after it.
+            self._spawn(self._undo(beginning, rotated))
+            raise
+        except OperationalError:
+            self._unanswered.append((beginning, rotated))
+            raise
+        upcoming, version = reply[0], reply[1]
+        if version != self._revoked_version:
+            try:
+                await self._learn_revoked()
+            except (asyncio.CancelledError, OperationalError):
+                self._spawn(self._undo(beginning, rotated))
+                raise
+        return self._deliveries(reply, beginning, rotated), None if upcoming < 0 else upcoming / 1000
+
+    def _deliveries(self, reply: list[Any], beginning: str, queues: tuple[str, ...]) -> list[Delivery]:
+        revoked = self._revoked
+        deliveries = []
+        for i, at in enumerate(range(2, len(reply), 3), 1):
+            raw = reply[at + 2]
+            frame, problem = decode(raw)
+            deliveries.append(
+                Delivery(
+                    receipt=Receipt(queues[reply[at] - 1], f"{beginning}{i:04x}"),
+                    frame=frame,
+                    count=reply[at + 1],
+                    revoked=bool(revoked) and frame is not None and self._is_revoked(frame.task_id),
+                    raw=b"" if frame is not None else raw,
+                    problem=problem,
+                )
+            )
+        return deliveries
+
+    async def _catch_up(self, queues: tuple[str, ...]) -> None:
+        """Undo what a lost connection left open, and make the queues known."""
+        while self._unanswered:
+            beginning, names = self._unanswered[-1]
+            await self._server.run(RECLAIM, *self._keys.header, beginning, "undo", *names)
+            self._unanswered.pop()
+        await self._server.call("SADD", self._keys.queues, *queues)
+        self._announced.update(queues)
+
+    def _spawn(self, undo: Any) -> None:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(undo, name="umbel-redis-undo")
+        self._undoing.add(task)
+        task.add_done_callback(self._undoing.discard)
+
+    async def _undo(self, beginning: str, queues: tuple[str, ...]) -> None:
+        try:
+            await self._server.run(RECLAIM, *self._keys.header, beginning, "undo", *queues)
+        except OperationalError:
+            self._unanswered.append((beginning, queues))
+
+    # -- ending
+
+    async def settle(self, batch: Sequence[Settlement]) -> Collection[Receipt]:
+        if not batch:
+            return []
+        if all(type(item) is Ack and not item.then and item.record is None for item in batch):
+            return await self._acknowledge([item.receipt for item in batch])
+        store = self._store
+        args: list[Arg] = ["" if store is None else store.address.db, self._server.address.db]
+        if store is None or store.address.db == self._server.address.db:
+            args[0] = self._server.address.db
+        for item in batch:
+            self._pack(item, args)
+        stale = await self._server.run(SETTLE, *self._keys.header, *args)
+        return [batch[position - 1].receipt for position in stale]
+
+    async def _acknowledge(self, receipts: Sequence[Receipt]) -> Collection[Receipt]:
+        by_queue: dict[str, list[Receipt]] = {}
+        for receipt in receipts:
+            by_queue.setdefault(receipt.queue, []).append(receipt)
+        stale: list[Receipt] = []
+        for queue, mine in by_queue.items():
+            keys = (self._keys.own(queue, "held"), self._keys.own(queue, "leases"))
+            for first in range(0, len(mine), _ACKS):
+                some = mine[first : first + _ACKS]
+                positions = await self._server.run(ACK, *(receipt.token for receipt in some), keys=keys)
+                stale += [some[position - 1] for position in positions]
+        return stale
+
+    def _pack(self, item: Settlement, args: list[Arg]) -> None:
+        """Append one settlement as settle.lua reads it."""
+        kind, reason = "ack", ""
+        sendings: list[tuple[Arg, ...]] = []
+        record: Record | None = None
+        if isinstance(item, Ack | Bury):
+            sendings, record = [self._sender.follow_up(out) for out in item.then], item.record
+            if isinstance(item, Bury):
+                kind, reason = "bury", item.reason
+        elif isinstance(item, Retry):
+            sendings, record = [self._sender.replacement(item.replacement, first=item.first)], item.record
+        elif isinstance(item, Park):
+            kind, reason = "park", item.reason
+        elif isinstance(item, Release):
+            kind = "release" if item.counted else "uncounted"
+        args += (kind, item.receipt.queue, item.receipt.token, reason.encode("utf-8", "replace"))
+        if record is None:
+            args.append(0)
+        elif self._store is None:
+            raise CapabilityError(
+                "A settlement carries a record, but this broker has adopted no result store."
+            )
+        else:
+            args += (1, self._store.key(record.task_id), record.payload, _ttl(record.ttl))
+        args.append(len(sendings))
+        for sending in sendings:
+            args += sending
+
+    async def extend(self, receipts: Collection[Receipt], *, lease: float) -> Collection[Receipt]:
+        ordered = list(receipts)
+        if not ordered:
+            return []
+        pairs = [part for receipt in ordered for part in receipt]
+        stale = await self._server.run(EXTEND, *self._keys.header, _ms(lease), *pairs)
+        return [ordered[position - 1] for position in stale]
+
+    async def reclaim(self, holder: str) -> int:
+        queues = await self.queues()
+        if not queues:
+            return 0
+        beginning = f"{quote(holder, safe='@')}:"
+        return int(await self._server.run(RECLAIM, *self._keys.header, beginning, "end", *queues))
+
+    # -- inspection and repair
+
+    async def depth(self, queues: Sequence[str]) -> Mapping[str, Depth]:
+        if not queues:
+            return {}
+        numbers = await self._server.run(DEPTH, *self._keys.header, *queues)
+        return {
+            queue: Depth(
+                waiting=numbers[at],
+                scheduled=numbers[at + 1],
+                held=numbers[at + 2],
+                parked=numbers[at + 3],
+                dead=numbers[at + 4],
+            )
+            for queue, at in zip(queues, range(0, len(numbers), 5), strict=True)
+        }
+
+    async def queues(self) -> Sequence[str]:
+        return sorted(name.decode() for name in await self._server.call("SMEMBERS", self._keys.queues))
+
+    async def browse(
+        self, shelf: Shelf, queues: Sequence[str] = (), *, limit: int = 100
+    ) -> Sequence[Shelved]:
+        return await self._shelves.browse(shelf, queues or await self.queues(), limit)
+
+    async def find(self, task_id: str) -> Located | None:
+        return await self._shelves.find(task_id, await self.queues())
+
+    async def purge(self, queues: Sequence[str]) -> int:
+        return await self._shelves.purge(queues)
+
+    async def requeue(self, shelf: Literal["parked", "dead"], keys: Collection[str]) -> int:
+        return await self._shelves.unshelve(shelf, "requeue", keys)
+
+    async def discard(self, shelf: Literal["parked", "dead"], keys: Collection[str]) -> int:
+        return await self._shelves.unshelve(shelf, "discard", keys)
+
+    async def rewrite(self, key: str, frame: Frame) -> bool:
+        return await self._shelves.rewrite(key, frame)
+
+    async def unpark(self, tasks: Collection[str]) -> int:
+        return await self._shelves.unpark(tasks, await self.queues())
+
+    # -- revoking
+
+    async def revoke(self, task_ids: Collection[str], *, window: float = 86400.0) -> None:
+        if task_ids:
+            await self._server.run(REVOKE, *self._keys.header, _ms(window), *task_ids)
+
+    async def _learn_revoked(self) -> None:
+        known = self._revoked_version
+        version, *pairs = await self._server.run(REVOKED, *self._keys.header, known)
+        if version < known:  # the server lost its memory
+            self._revoked.clear()
+            version, *pairs = await self._server.run(REVOKED, *self._keys.header, 0)
+        now = asyncio.get_running_loop().time()
+        self._revoked = {task_id: ends for task_id, ends in self._revoked.items() if ends > now}
+        for task_id, left in zip(pairs[::2], pairs[1::2], strict=True):
+            self._revoked[task_id.decode()] = now + left / 1000
+        self._revoked_version = version
+
+    def _is_revoked(self, task_id: str) -> bool:
+        ends = self._revoked.get(task_id)
+        return ends is not None and ends > asyncio.get_running_loop().time()
+
+    # -- who is there, and hints
+
+    async def announce(self, node: NodeInfo, *, ttl: float) -> None:
+        if node.queues and ttl > 0:
+            await self._server.call("SADD", self._keys.queues, *node.queues)
+        said = msgspec.json.encode(node)
+        alive = await self._server.run(NODES, *self._keys.header, node.id, _ms(ttl) if ttl > 0 else 0, said)
+        if ttl <= 0:
+            served = {queue for other in _nodes(alive) for queue in other.queues}
+            await self._hand_over([queue for queue in node.queues if queue not in served])
+
+    async def _hand_over(self, queues: Sequence[str]) -> None:
+        """No node of ours is left for `queues`: let Celery's workers see all that waits in them."""
+        if not queues:
+            return
+        await self._server.run(UNWAKE, *self._keys.header, *queues)
+        for queue in queues:
+            while await self._server.run(UNRANK, *self._keys.header, queue, _MOST):
+                pass
+
+    async def nodes(self) -> Sequence[NodeInfo]:
+        return _nodes(await self._server.run(NODES, *self._keys.header))
+
+    async def publish(self, signal: Signal) -> None:
+        await self._server.call("PUBLISH", self._keys.signals, msgspec.json.encode(signal))
+
+    async def signals(self) -> AsyncIterator[Signal]:
+        inbox: asyncio.Queue[bytes] = asyncio.Queue()
+
+        def heard(_channel: str, payload: bytes | None) -> None:
+            if payload is not None:
+                inbox.put_nowait(payload)
+
+        subscriptions = self._listening()
+        await subscriptions.add([self._keys.signals], heard)
+        try:
+            while True:
+                payload = await inbox.get()
+                with contextlib.suppress(
+                    msgspec.MsgspecError
+                ):  # not one of ours: a hint that nobody can follow
+                    yield msgspec.json.decode(payload, type=Signal)
+        finally:
+            subscriptions.remove([self._keys.signals], heard)
+
+
+def _token_beginning(holder: str) -> str:
+    return f"{quote(holder, safe='@')}:{os.urandom(6).hex()}:"
+
+
+def _nodes(pairs: list[Any]) -> list[NodeInfo]:
+    nodes = []
+    for said, ago in zip(pairs[::2], pairs[1::2], strict=True):
+        node = msgspec.json.decode(said, type=NodeInfo)
+        node.seen_ago = ago / 1000
+        nodes.append(node)
+    return nodes
+
+
+def _ms(seconds: float) -> int:
+    return max(round(seconds * 1000), 1)
+
+
+def _ttl(seconds: float | None) -> int:
+    return -1 if seconds is None else _ms(seconds)

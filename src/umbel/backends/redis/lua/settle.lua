@@ -1,0 +1,98 @@
+-- Carry out settlements. First every token is checked, then everything is written, and only then is anything removed:
+-- a write that the server refuses for lack of memory is the first one, and leaves all as it was.
+--
+-- own     number of the result store's database, "" when it is the broker's; the broker's own; then for each settlement:
+--           kind ("ack", "release", "uncounted", "bury", "park"), queue, token, reason,
+--           1 when a record follows, else 0; the record: key, payload, ttl in ms or -1;
+--           how many sendings follow; the sendings, see `send` in prelude.lua
+-- result  the positions (from 1) of the settlements whose token is stale; nothing was done for them
+
+local now = now_ms()
+local store_db, broker_db = ARGV[own], ARGV[own + 1]
+local at, position = own + 2, 0
+local stale, live, records, seen, gone, order = {}, {}, {}, {}, {}, {}
+
+while at <= #ARGV do
+  position = position + 1
+  local item = { kind = ARGV[at], queue = ARGV[at + 1], token = ARGV[at + 2], reason = ARGV[at + 3] }
+  local recorded = ARGV[at + 4] == '1'
+  item.record = at + 5
+  at = at + (recorded and 8 or 5)
+  item.sendings, item.sent = tonumber(ARGV[at]), at + 1
+  at = at + 1 + item.sendings * SENDING
+  if not seen[item.token] and call('ZSCORE', key(item.queue, 'leases'), item.token) then
+    seen[item.token] = true
+    live[#live + 1] = item
+    if recorded then records[#records + 1] = item.record end
+  else
+    stale[#stale + 1] = position
+  end
+end
+
+local function is_success(name)
+  local head = call('GETRANGE', name, 0, 20)
+  return find(head, '^{"status":%s?"SUCCESS"') ~= nil
+end
+
+local function record(i)
+  local name, payload, ttl = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local written
+  if ttl == '-1' then
+    written = call('SET', name, payload, 'NX')
+    if not written and not is_success(name) then written = call('SET', name, payload) end
+  else
+    written = call('SET', name, payload, 'PX', ttl, 'NX')
+    if not written and not is_success(name) then written = call('SET', name, payload, 'PX', ttl) end
+  end
+  if written then call('PUBLISH', name, payload) end
+end
+
+if #records > 0 then
+  local elsewhere = store_db ~= broker_db
+  if elsewhere then call('SELECT', store_db) end
+  for i = 1, #records do record(records[i]) end
+  if elsewhere then call('SELECT', broker_db) end
+end
+
+local function shelve(shelf, queue, reason, packed)
+  local name = sequence()
+  local count, priority, settled, frame = unpack_held(packed)
+  call('HSET', key(queue, shelf .. ':frames'), name,
+    count .. ':' .. priority .. ':' .. settled .. ':' .. #reason .. ':' .. reason .. frame)
+  call('ZADD', key(queue, shelf), now, name)
+end
+
+local SHELF = { bury = 'dead', park = 'parked' }
+
+for i = 1, #live do
+  local item = live[i]
+  for s = 1, item.sendings do send(item.sent + (s - 1) * SENDING, now) end
+  if SHELF[item.kind] then
+    shelve(SHELF[item.kind], item.queue, item.reason, call('HGET', key(item.queue, 'held'), item.token))
+  end
+  local tokens = gone[item.queue]
+  if not tokens then
+    tokens = {}
+    gone[item.queue] = tokens
+  end
+  tokens[#tokens + 1] = item.token
+end
+
+-- From the last to the first, so that the first, which was delivered first, ends up in front.
+for i = #live, 1, -1 do
+  local item = live[i]
+  if item.kind == 'release' or item.kind == 'uncounted' then
+    local count, priority, settled, frame = unpack_held(call('HGET', key(item.queue, 'held'), item.token))
+    if item.kind == 'uncounted' then count = count - 1 end
+    push_front(item.queue, priority, frame, count, settled)
+  end
+end
+
+for queue, tokens in pairs(gone) do
+  for first = 1, #tokens, 4000 do
+    local last = math.min(first + 3999, #tokens)
+    call('HDEL', key(queue, 'held'), unpack(tokens, first, last))
+    call('ZREM', key(queue, 'leases'), unpack(tokens, first, last))
+  end
+end
+return stale

@@ -1,0 +1,20 @@
+-- Take entries off the shelf of parked or dead messages: back into their queues with a clean count, or away.
+--
+-- own     "parked" or "dead", "requeue" or "discard", then pairs: queue, sequence
+-- result  how many there were
+
+local shelf, requeued, taken = ARGV[own], ARGV[own + 1] == 'requeue', 0
+for at = own + 2, #ARGV, 2 do
+  local queue, name = ARGV[at], ARGV[at + 1]
+  local packed = call('HGET', key(queue, shelf .. ':frames'), name)
+  if packed then
+    if requeued then
+      local _, priority, settled, reason, from = match(packed, '^(%d+):(%-?%d+):(%d):(%d+):()')
+      push(queue, tonumber(priority), sub(packed, from + tonumber(reason)), 0, tonumber(settled))
+    end
+    call('HDEL', key(queue, shelf .. ':frames'), name)
+    call('ZREM', key(queue, shelf), name)
+    taken = taken + 1
+  end
+end
+return taken

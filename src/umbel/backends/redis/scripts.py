@@ -1,0 +1,82 @@
+"""The Lua scripts, read from ``lua/`` once, and what to call them by."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import resources
+
+import msgspec
+
+__all__ = [
+    "ACK",
+    "DEPTH",
+    "EXTEND",
+    "NODES",
+    "PURGE",
+    "PUT",
+    "RECLAIM",
+    "RESERVE",
+    "REVOKE",
+    "REVOKED",
+    "REWRITE",
+    "SEARCH",
+    "SEND",
+    "SETTLE",
+    "UNRANK",
+    "UNSHELVE",
+    "UNWAKE",
+    "Script",
+]
+
+
+_FLAGS = b"#!lua flags=allow-oom\n"
+
+
+class Script(msgspec.Struct, frozen=True):
+    """A script and the name under which the server keeps it."""
+
+    text: bytes
+    sha: str
+    frees: bool = False
+    """It must run on a server that is full: workers that cannot take and finish tasks would never make room."""
+
+    def for_server(self, version: tuple[int, int]) -> Script:
+        """The form for a version of Redis. Before 7.0 there are no flags, and the first line would be an error."""
+        return _FLAGGED[self.sha] if self.frees and version >= (7, 0) else self
+
+
+_FLAGGED: dict[str, Script] = {}
+
+
+def _make(text: bytes, frees: bool) -> Script:
+    return Script(text, hashlib.sha1(text, usedforsecurity=False).hexdigest(), frees)
+
+
+def _read(name: str, *, prelude: bool = True, frees: bool = False) -> Script:
+    folder = resources.files("umbel.backends.redis").joinpath("lua")
+    text = folder.joinpath(f"{name}.lua").read_bytes()
+    if prelude:
+        text = folder.joinpath("prelude.lua").read_bytes() + b"\n" + text
+    script = _make(text, frees)
+    if frees:
+        _FLAGGED[script.sha] = _make(_FLAGS + text, frees=False)
+    return script
+
+
+ACK = _read("ack", prelude=False, frees=True)
+PUT = _read("put", prelude=False)
+DEPTH = _read("depth")
+EXTEND = _read("extend", frees=True)
+NODES = _read("nodes")
+PURGE = _read("purge")
+RECLAIM = _read("reclaim", frees=True)
+RESERVE = _read("reserve", frees=True)
+REVOKE = _read("revoke")
+REVOKED = _read("revoked")
+REWRITE = _read("rewrite")
+SEARCH = _read("search")
+SEND = _read("send")
+SETTLE = _read("settle", frees=True)
+UNRANK = _read("unrank", frees=True)
+UNSHELVE = _read("unshelve")
+UNWAKE = _read("unwake", frees=True)

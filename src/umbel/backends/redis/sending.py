@@ -1,0 +1,137 @@
+"""Outgoing messages as commands and as script arguments."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from umbel.backends.redis.keys import Keys
+from umbel.backends.redis.scripts import SEND
+from umbel.backends.redis.server import Server
+from umbel.backends.redis.wire import Arg, Command
+from umbel.core.envelope import PRIORITY_MAX, PRIORITY_MIN
+from umbel.core.frame import Frame
+from umbel.core.kombu_json import dump_frame
+from umbel.core.priority import celery_priority
+from umbel.ports import Outgoing
+
+__all__ = ["Sender"]
+
+
+class Sender:
+    """Stores messages: with plain LPUSH what Celery could have sent, with a script what needs more."""
+
+    def __init__(self, server: Server, keys: Keys, *, schedule_in_store: bool) -> None:
+        self._server = server
+        self._keys = keys
+        self._schedule_in_store = schedule_in_store
+        self._known: set[str] = set()
+
+    def forget_queues(self) -> None:
+        """Name every queue to the server again: it may have lost its memory while we were away."""
+        self._known.clear()
+
+    # -- sending
+
+    async def send(self, batch: Sequence[Outgoing]) -> None:
+        if any(map(self._needs_script, batch)):
+            await self._server.run(SEND, *self._keys.header, *self._script_args(batch))
+            fresh = self._fresh(batch)
+            if fresh:
+                await self._server.call("SADD", self._keys.queues, *fresh)
+        elif batch:
+            await self._server.calls(self._commands(batch))
+        self._known.update(out.queue for out in batch)
+
+    def send_now(self, batch: Sequence[Outgoing]) -> None:
+        if len(batch) == 1 and batch[0].queue in self._known and not self._needs_script(batch[0]):
+            out = batch[0]
+            self._server.push_now(
+                f"{self._keys.prefix}{out.queue}{self._keys.band(out.priority)[0]}", entry(out)
+            )
+            return
+        if any(map(self._needs_script, batch)):
+            self._server.run_now(SEND, *self._keys.header, *self._script_args(batch))
+            fresh = self._fresh(batch)
+            if fresh:
+                self._server.calls_now([("SADD", self._keys.queues, *fresh)])
+        elif batch:
+            self._server.calls_now(self._commands(batch))
+        self._known.update(out.queue for out in batch)
+
+    def _fresh(self, batch: Sequence[Outgoing]) -> list[str]:
+        return sorted({out.queue for out in batch} - self._known)
+
+    def _commands(self, batch: Sequence[Outgoing]) -> list[Command]:
+        lists: dict[str, list[Arg]] = {}
+        for out in batch:
+            key = f"{self._keys.prefix}{out.queue}{self._keys.band(out.priority)[0]}"
+            lists.setdefault(key, []).append(entry(out))
+        commands: list[Command] = [("LPUSH", key, *entries) for key, entries in lists.items()]
+        if len(commands) > 1:
+            commands = [("MULTI",), *commands, ("EXEC",)]
+        fresh = self._fresh(batch)
+        if fresh:
+            commands.insert(0, ("SADD", self._keys.queues, *fresh))
+        return commands
+
+    def _needs_script(self, out: Outgoing) -> bool:
+        priority = out.priority
+        if priority and priority != self._keys.band(priority)[1]:
+            return True
+        return out.dedupe_key is not None or self._is_scheduled(out)
+
+    def _is_scheduled(self, out: Outgoing) -> bool:
+        """Whether it goes to where only Umbel sees it; what Celery's workers can wait for themselves does not."""
+        if out.due_in is None or out.due_in <= 0:
+            return False
+        return self._schedule_in_store or not out.frame.headers.get("eta")
+
+    def _script_args(self, batch: Sequence[Outgoing]) -> list[Arg]:
+        return [
+            arg for out in batch for arg in self.sending(out, "due" if self._is_scheduled(out) else "back")
+        ]
+
+    # -- also for settlements
+
+    def follow_up(self, out: Outgoing) -> tuple[Arg, ...]:
+        """What an ending sends, as the seven arguments of one sending."""
+        return self.sending(out, "due" if self._is_scheduled(out) else "back")
+
+    def replacement(self, out: Outgoing, *, first: bool) -> tuple[Arg, ...]:
+        """The next try of a message. It is that message still: a dedupe key, remembered since the first, must not drop it."""
+        later = out.due_in is not None and out.due_in > 0
+        mode, queue, priority, due, _, _, data = self.sending(
+            out, "due" if later else "front" if first else "back"
+        )
+        return mode, queue, priority, due, "", 0, data
+
+    def sending(self, out: Outgoing, mode: str) -> tuple[Arg, ...]:
+        """See ``send`` in prelude.lua."""
+        return (
+            mode,
+            out.queue,
+            min(max(out.priority, PRIORITY_MIN), PRIORITY_MAX),
+            round((out.due_in or 0) * 1000),
+            self._keys.dedupe(out.dedupe_key) if out.dedupe_key is not None else "",
+            max(round(out.dedupe_window * 1000), 1),
+            entry(out),
+        )
+
+
+def entry(out: Outgoing) -> bytes:
+    """The message as it lies in Celery's list."""
+    return frame_entry(out.frame, out.queue, out.priority)
+
+
+def frame_entry(frame: Frame, queue: str, priority: int) -> bytes:
+    # A Celery worker that gives a message back chooses the list by this property.
+    if priority < 0 and "priority" not in frame.properties:
+        frame = Frame(
+            frame.body,
+            frame.content_type,
+            frame.content_encoding,
+            frame.headers,
+            {**frame.properties, "priority": celery_priority(priority)},
+        )
+    return dump_frame(frame, routing_key=queue, delivery_tag=os.urandom(12).hex())

@@ -1,0 +1,190 @@
+"""One Redis server as the broker and the result store use it: connected when needed, its errors in Umbel's terms."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from umbel.backends.redis.address import Address
+from umbel.backends.redis.options import Options
+from umbel.backends.redis.scripts import Script
+from umbel.backends.redis.wire import Arg, Command, Lost, Refusal, SyncWire, Wire, pack, pack_one
+from umbel.errors import BrokerUnavailable, ConfigurationError, StoreFull, StoreUnavailable, UmbelError
+
+__all__ = ["Server"]
+
+_FULL = ("OOM command not allowed", "READONLY", "MISCONF")
+_LOGIN = ("NOAUTH", "WRONGPASS", "NOPERM", "ERR AUTH", "ERR invalid password", "ERR DB index")
+
+
+class Server:
+    """Calls to one server. One connection serves all asynchronous callers; threads borrow theirs from a pool.
+
+    A connection that is lost fails the calls that were under way; the next call opens another one.
+    """
+
+    def __init__(
+        self, address: Address, options: Options, unavailable: type[BrokerUnavailable | StoreUnavailable]
+    ) -> None:
+        self.address = address
+        self.options = options
+        self.version: tuple[int, int] = (0, 0)
+        """Of Redis, once connected."""
+        self.on_connect: Callable[[], None] = lambda: None
+        self._unavailable = unavailable
+        self._wire: Wire | None = None
+        self._lock: asyncio.Lock | None = None
+        self._idle: deque[SyncWire] = deque()
+        self._pid = os.getpid()
+
+    def error(self, exc: Lost | Refusal) -> UmbelError:
+        """What a failure means to a caller; the URL is named without its password."""
+        text, url = str(exc), self.address.url
+        if isinstance(exc, Lost):
+            return self._unavailable(
+                f"Redis at {url} cannot be reached: {text}. Check that it runs and the URL."
+            )
+        if any(sign in text for sign in _FULL):
+            return StoreFull(f"Redis at {url} takes nothing new: {text}. Nothing was written.")
+        if text.startswith(_LOGIN):
+            return ConfigurationError(
+                f"Redis at {url} refuses this login: {text}. Check user, password and database in the URL."
+            )
+        return self._unavailable(f"Redis at {url} refused: {text}.")
+
+    # -- in a loop
+
+    async def wire(self) -> Wire:
+        """The shared connection, opened if need be. Raises Lost and Refusal."""
+        wire = self._wire
+        loop = asyncio.get_running_loop()
+        if wire is not None and wire.alive and wire.loop is loop:
+            return wire
+        if self._lock is None or (wire is not None and wire.loop is not loop):
+            self._lock, self._wire = asyncio.Lock(), None
+        async with self._lock:
+            if self._wire is None or not self._wire.alive:
+                self._wire = await self._open()
+                self.on_connect()
+            return self._wire
+
+    async def _open(self) -> Wire:
+        wire = await Wire.open(self.address, self.options)
+        info = await wire.call("INFO", "server")
+        self.version = _version(info if isinstance(info, bytes) else b"")
+        return wire
+
+    async def call(self, *command: Arg) -> Any:
+        """The answer to one command."""
+        return (await self.calls([command]))[0]
+
+    async def calls(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers to commands that are sent in one go. If one is refused, its error is raised; the others happened."""
+        try:
+            wire = await self.wire()
+            answers = [await future for future in wire.send(pack(commands), len(commands))]
+        except (Lost, Refusal) as exc:
+            raise self.error(exc) from exc
+        self.check(answers)
+        return answers
+
+    async def run(self, script: Script, *args: Arg, keys: Sequence[str] = ()) -> Any:
+        """The result of a script; sends its text when the server does not have it."""
+        try:
+            wire = await self.wire()
+            script = script.for_server(self.version)
+            answer = await wire.call("EVALSHA", script.sha, len(keys), *keys, *args)
+            if isinstance(answer, Refusal) and str(answer).startswith("NOSCRIPT"):
+                answer = await wire.call("EVAL", script.text, len(keys), *keys, *args)
+        except (Lost, Refusal) as exc:
+            raise self.error(exc) from exc
+        self.check((answer,))
+        return answer
+
+    def check(self, answers: Sequence[Any]) -> None:
+        """Raise the error of the first answer that is one."""
+        for answer in answers:
+            if isinstance(answer, Refusal):
+                if self._wire is not None and "READONLY" in str(answer):
+                    self._wire.close("the server became a replica")  # the next call asks the sentinels again
+                raise self.error(answer)
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.close()
+            if wire.loop is asyncio.get_running_loop():
+                await wire.closed
+        while self._idle:
+            self._idle.pop().close()
+
+    # -- in a thread
+
+    def calls_now(self, commands: Sequence[Command]) -> list[Any]:
+        """``calls`` for synchronous callers."""
+        try:
+            wire = self.borrow()
+            answers = wire.calls(commands)
+        except (Lost, Refusal) as exc:
+            raise self.error(exc) from exc
+        self.give_back(wire)
+        self.check(answers)
+        return answers
+
+    def push_now(self, key: str, entry: bytes) -> None:
+        """LPUSH of one entry: the path of every ``delay()``."""
+        try:
+            wire = self.borrow()
+            wire.post(pack_one(("LPUSH", key, entry)))
+            answer = wire.read()
+        except (Lost, Refusal) as exc:
+            raise self.error(exc) from exc
+        self._idle.append(wire)
+        if isinstance(answer, Refusal):
+            raise self.error(answer)
+
+    def run_now(self, script: Script, *args: Arg) -> Any:
+        """``run`` for synchronous callers."""
+        try:
+            wire = self.borrow()
+            answer = wire.call("EVALSHA", script.sha, 0, *args)
+            if isinstance(answer, Refusal) and str(answer).startswith("NOSCRIPT"):
+                answer = wire.call("EVAL", script.text, 0, *args)
+        except (Lost, Refusal) as exc:
+            raise self.error(exc) from exc
+        self.give_back(wire)
+        self.check((answer,))
+        return answer
+
+    def borrow(self) -> SyncWire:
+        """A connection for this thread alone, until it is given back. Raises Lost and Refusal."""
+        if self._pid != os.getpid():
+            # What the parent opened is the parent's: closing here only drops this process's copies.
+            self._pid, inherited, self._idle = os.getpid(), self._idle, deque()
+            for wire in inherited:
+                wire.close()
+        while self._idle:
+            try:
+                wire = self._idle.pop()
+            except IndexError:  # another thread was quicker
+                break
+            if wire.idle():
+                return wire
+            wire.close()
+        return SyncWire(self.address, self.options)
+
+    def give_back(self, wire: SyncWire) -> None:
+        """Keep a connection for the next borrower. One that failed is not given back."""
+        self._idle.append(wire)
+
+
+def _version(info: bytes) -> tuple[int, int]:
+    for line in info.splitlines():
+        if line.startswith(b"redis_version:"):
+            major, minor = line.partition(b":")[2].split(b".")[:2]
+            return int(major), int(minor)
+    return (7, 0)  # INFO is not allowed to this user: assume what is in use today

@@ -1,0 +1,208 @@
+"""The result store on Redis, byte-compatible with Celery's: ``celery-task-meta-<id>``, and a channel of that name."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+
+from umbel.backends.redis.address import Address
+from umbel.backends.redis.ear import Ear
+from umbel.backends.redis.options import Options
+from umbel.backends.redis.scripts import PUT
+from umbel.backends.redis.server import Server
+from umbel.backends.redis.subscriptions import Subscriptions
+from umbel.backends.redis.wire import Arg, Lost, Refusal
+from umbel.errors import StoreUnavailable
+from umbel.ports import Record
+
+__all__ = ["RedisStore"]
+
+_STRETCH = 1000
+"""Keys in one command."""
+_PATIENCE, _PAUSE = 10.0, 0.1
+"""Seconds for which a waiting thread tries to reach a server that went away, and between attempts."""
+
+
+class RedisStore:
+    """See ``umbel.ports.ResultStore``."""
+
+    def __init__(self, address: Address, options: Options) -> None:
+        self.url = address.url
+        self.address = address
+        self._options = options
+        self._server = Server(address, options, StoreUnavailable)
+        prefix = options.global_keyprefix
+        if prefix and prefix[-1] not in ":_-.":
+            prefix += "_"  # as Celery does
+        self._prefix = f"{prefix}celery-task-meta-"
+        self._subscriptions: Subscriptions | None = None
+        self._ears: deque[Ear] = deque()
+        self._pid = os.getpid()
+
+    def key(self, task_id: str) -> str:
+        """The key of a record, which is also the channel on which it is told."""
+        return f"{self._prefix}{task_id}"
+
+    async def open(self) -> None:
+        await self._server.call("PING")
+
+    async def close(self) -> None:
+        subscriptions, self._subscriptions = self._subscriptions, None
+        if subscriptions is not None:
+            await subscriptions.close()
+        while self._ears:
+            self._ears.pop().close()
+        await self._server.close()
+
+    async def put(self, records: Sequence[Record]) -> None:
+        for first in range(0, len(records), _STRETCH):
+            some = records[first : first + _STRETCH]
+            args: list[Arg] = []
+            for record in some:
+                args += (record.payload, -1 if record.ttl is None else max(round(record.ttl * 1000), 1))
+            await self._server.run(PUT, *args, keys=[self.key(record.task_id) for record in some])
+
+    async def get(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
+        found: dict[str, bytes] = {}
+        for first in range(0, len(task_ids), _STRETCH):
+            some = task_ids[first : first + _STRETCH]
+            values = await self._server.call("MGET", *map(self.key, some))
+            found.update(_present(some, values))
+        return found
+
+    def get_now(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
+        found: dict[str, bytes] = {}
+        for first in range(0, len(task_ids), _STRETCH):
+            some = task_ids[first : first + _STRETCH]
+            [values] = self._server.calls_now([("MGET", *map(self.key, some))])
+            found.update(_present(some, values))
+        return found
+
+    async def watch(self, task_ids: Collection[str]) -> AsyncIterator[tuple[str, bytes]]:
+        if self._subscriptions is None:
+            self._subscriptions = Subscriptions(self._server)
+        subscriptions = self._subscriptions
+        ids = list(dict.fromkeys(task_ids))
+        channels = [self.key(task_id) for task_id in ids]
+        news: deque[tuple[str, bytes]] = deque()
+        bell = asyncio.Event()
+        gap = True  # the records that were there before anybody listened
+
+        def heard(channel: str, payload: bytes | None) -> None:
+            nonlocal gap
+            if payload is None:
+                gap = True
+            else:
+                news.append((channel[len(self._prefix) :], payload))
+            bell.set()
+
+        await subscriptions.add(channels, heard)
+        try:
+            while True:
+                if gap:
+                    gap = False
+                    for item in (await self.get(ids)).items():
+                        yield item
+                while news:
+                    yield news.popleft()
+                if not gap:
+                    await bell.wait()
+                    bell.clear()
+        finally:
+            subscriptions.remove(channels, heard)
+
+    def wait_now(
+        self, task_ids: Collection[str], timeout: float | None, final: Callable[[bytes], bool]
+    ) -> dict[str, bytes]:
+        wanted = _Wanted(task_ids, final)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        give_up = 0.0  # a server that cannot be reached at first is an error at once
+        while wanted.missing:
+            ear: Ear | None = None
+            try:
+                ear, heard = self._subscribed([self.key(task_id) for task_id in wanted.missing])
+                give_up = time.monotonic() + _PATIENCE
+                self._follow(ear, heard, wanted, deadline)
+                ear.leave()
+                self._ears.append(ear)
+                break
+            except (Lost, Refusal, StoreUnavailable) as exc:
+                if ear is not None:
+                    ear.close()
+                    give_up = time.monotonic() + _PATIENCE
+                if time.monotonic() >= give_up:
+                    raise exc if isinstance(exc, StoreUnavailable) else self._server.error(exc) from exc
+            if deadline is not None and time.monotonic() >= deadline:
+                break
+            time.sleep(_PAUSE)
+        return wanted.found
+
+    def _subscribed(self, channels: Sequence[str]) -> tuple[Ear, list[tuple[str, bytes]]]:
+        """An ear for this thread alone that hears `channels`, and what it heard already."""
+        if self._pid != os.getpid():
+            # What the parent opened is the parent's: closing here only drops this process's copies.
+            self._pid, inherited, self._ears = os.getpid(), self._ears, deque()
+            for ear in inherited:
+                ear.close()
+        while True:
+            try:
+                ear = self._ears.pop()
+            except IndexError:
+                break
+            try:
+                return ear, ear.subscribe(channels)
+            except (
+                Lost,
+                Refusal,
+            ):  # it was lost while nobody used it; a new one tells whether the server is there
+                ear.close()
+        ear = Ear(self.address, self._options)
+        try:
+            return ear, ear.subscribe(channels)
+        except BaseException:
+            ear.close()
+            raise
+
+    def _follow(
+        self, ear: Ear, heard: list[tuple[str, bytes]], wanted: _Wanted, deadline: float | None
+    ) -> None:
+        for task_id, payload in self.get_now(list(wanted.missing)).items():
+            wanted.take(task_id, payload)
+        start = len(self._prefix)
+        for channel, payload in heard:
+            wanted.take(channel[start:], payload)
+        if wanted.missing:
+            for channel, payload in ear.hear(deadline):
+                if wanted.take(channel[start:], payload):
+                    return
+
+    async def forget(self, task_ids: Collection[str]) -> None:
+        ids = list(task_ids)
+        for first in range(0, len(ids), _STRETCH):
+            await self._server.call("DEL", *map(self.key, ids[first : first + _STRETCH]))
+
+    async def prune(self) -> int:
+        return 0  # Redis forgets by itself
+
+
+class _Wanted:
+    """Which records a caller still waits for, and what has come."""
+
+    def __init__(self, task_ids: Collection[str], final: Callable[[bytes], bool]) -> None:
+        self.missing = dict.fromkeys(task_ids)
+        self.found: dict[str, bytes] = {}
+        self._final = final
+
+    def take(self, task_id: str, payload: bytes) -> bool:
+        """Note a record. Returns whether nothing is missing any more."""
+        self.found[task_id] = payload
+        if self._final(payload):
+            self.missing.pop(task_id, None)
+        return not self.missing
+
+
+def _present(task_ids: Sequence[str], values: Sequence[bytes | None]) -> dict[str, bytes]:
+    return {task_id: value for task_id, value in zip(task_ids, values, strict=True) if value is not None}

@@ -1,0 +1,207 @@
+"""Real servers for tests: each private, on a free port, in a directory of its own, and gone when the tests are."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+_PATIENCE = 20.0
+
+
+def free_port() -> int:
+    """A port that nothing listens on now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@dataclass
+class RedisServer:
+    """One redis-server process.
+
+    Example::
+
+        with RedisServer(tmp_path, password="secret") as server:
+            broker = open_broker(server.url(db=1))
+    """
+
+    directory: pathlib.Path
+    password: str | None = None
+    tls: bool = False
+    aof: bool = False
+    port: int = 0
+    config: tuple[str, ...] = ()
+    """More arguments, as on redis-server's command line: ``("--maxmemory", "4mb")``."""
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def socket_path(self) -> pathlib.Path:
+        return self.directory / "redis.sock"
+
+    @property
+    def ca_file(self) -> pathlib.Path:
+        """The certificate that a client must trust (with ``tls``)."""
+        return self.directory / "ca.crt"
+
+    def url(self, db: int = 0, *, query: str = "") -> str:
+        """The server's URL; with ``tls``, one that checks the certificate."""
+        login = f":{self.password}@" if self.password else ""
+        if self.tls:
+            query = f"ssl_cert_reqs=required&ssl_ca_certs={self.ca_file}" + (f"&{query}" if query else "")
+        tail = f"?{query}" if query else ""
+        return f"redis{'s' if self.tls else ''}://{login}localhost:{self.port}/{db}{tail}"
+
+    def socket_url(self, db: int = 0) -> str:
+        """Celery's URL for the Unix socket."""
+        login = f":{self.password}@" if self.password else ""
+        return f"redis+socket://{login}{self.socket_path}?virtual_host={db}"
+
+    def start(self) -> RedisServer:
+        """Start it and wait until it answers. Starting again after ``stop`` keeps port and directory."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if self.tls:
+            make_certificates(self.directory)
+        for _ in range(5):  # another process may take the port between looking for it and listening on it
+            port = self.port or free_port()
+            self.process = _spawn(["redis-server", *self._arguments(port)], self.directory / "redis.log")
+            if _answers(self.socket_path, self.process, self.password):
+                self.port = port
+                return self
+            self.stop()
+        raise RuntimeError(f"redis-server does not start:\n{(self.directory / 'redis.log').read_text()}")
+
+    def command(self, *parts: str | bytes) -> object:
+        """The answer to one command, from a client of nobody's: for looking from outside."""
+        return command(self.socket_path, *parts, password=self.password)
+
+    def stop(self) -> None:
+        """Kill it. What it had not written to its append-only file is lost, as in a crash."""
+        process, self.process = self.process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def __enter__(self) -> RedisServer:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _arguments(self, port: int) -> list[str]:
+        plain, tls = (0, port) if self.tls else (port, 0)
+        arguments = ["--port", str(plain), "--bind", "127.0.0.1", "::1", "--dir", str(self.directory)]
+        arguments += ["--unixsocket", str(self.socket_path), "--save", "", "--databases", "16"]
+        arguments += ["--appendonly", "yes" if self.aof else "no", "--appendfsync", "always"]
+        if self.password:
+            arguments += ["--requirepass", self.password]
+        if self.tls:
+            arguments += ["--tls-port", str(tls), "--tls-auth-clients", "no"]
+            for option, name in (("cert", "server.crt"), ("key", "server.key"), ("ca-cert", "ca.crt")):
+                arguments += [f"--tls-{option}-file", str(self.directory / name)]
+        return [*arguments, *self.config]
+
+
+@contextlib.contextmanager
+def sentinel(directory: pathlib.Path, master: RedisServer, name: str = "mymaster") -> Iterator[int]:
+    """A sentinel that watches `master`; yields its port."""
+    directory.mkdir(parents=True, exist_ok=True)
+    port, path = free_port(), directory / "sentinel.sock"
+    config = directory / "sentinel.conf"
+    config.write_text(
+        f"port {port}\nbind 127.0.0.1\nunixsocket {path}\ndir {directory}\n"
+        f"sentinel monitor {name} 127.0.0.1 {master.port} 1\n"
+        + (f"sentinel auth-pass {name} {master.password}\n" if master.password else "")
+    )
+    process = _spawn(["redis-server", str(config), "--sentinel"], directory / "sentinel.log")
+    try:
+        if not _answers(path, process, None):
+            raise RuntimeError(f"the sentinel does not start:\n{(directory / 'sentinel.log').read_text()}")
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+def make_certificates(directory: pathlib.Path) -> None:
+    """``ca.crt``, and ``server.crt``/``server.key`` for localhost signed by it."""
+    if (directory / "server.crt").exists():
+        return
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
+
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-days", "2", "-subj", "/CN=test ca")
+    openssl("req", *key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost")
+    (directory / "ext.cnf").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    sign = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "ext.cnf")
+    openssl("x509", "-req", "-in", "server.csr", "-out", "server.crt", *sign)
+
+
+def command(path: pathlib.Path, *parts: str | bytes, password: str | None = None) -> object:
+    """Send one command over a server's Unix socket with a client of nobody's: for looking from outside."""
+    import hiredis
+
+    reader = hiredis.Reader()
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(_PATIENCE)
+        sock.connect(str(path))
+        commands = ([("AUTH", password)] if password else []) + [parts]
+        sock.sendall(b"".join(hiredis.pack_command(each) for each in commands))
+        answer: object = None
+        for _ in commands:
+            while (answer := reader.gets()) is False:
+                data = sock.recv(1 << 16)
+                if not data:
+                    raise ConnectionError("the server closed the connection")
+                reader.feed(data)
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _spawn(arguments: list[str], log: pathlib.Path) -> subprocess.Popen[bytes]:
+    if shutil.which(arguments[0]) is None:
+        raise RuntimeError(f"{arguments[0]} is not installed; as root: apt-get install redis-server")
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=_die_with_parent
+        )
+
+
+def _die_with_parent() -> None:
+    """A test run that is killed must not leave servers behind."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        if os.getppid() == 1:
+            os._exit(1)
+
+
+def _answers(path: pathlib.Path, process: subprocess.Popen[bytes], password: str | None) -> bool:
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            return False
+        with contextlib.suppress(OSError):
+            try:
+                command(path, "PING", password=password)
+            except OSError:
+                raise
+            except Exception as exc:  # noqa: BLE001 - hiredis' error answers share no base with anything
+                if not str(exc).startswith("LOADING"):
+                    raise
+            else:
+                return True
+        time.sleep(0.01)  # nothing tells when a server begins to listen
+    return False
