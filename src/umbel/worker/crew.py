@@ -7,11 +7,10 @@ about ten milliseconds, judged by its last ones; what turns out to wait behind a
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import os
 import socket
 from collections import deque
-from collections.abc import Callable
 
 from umbel.worker.inflight import Held
 from umbel.worker.ipc import Handed, encode
@@ -40,7 +39,8 @@ class Child:
         self.pid = pid
         self.slots = slots
         self.sock, self._tokens_read, self._tokens_write = ends
-        self.write: Callable[[bytes], None] = lambda data: None
+        self._tokens = [self._tokens_read, self._tokens_write]
+        self.transport: asyncio.Transport | None = None
         """Set by the node when the connection is up."""
         self.handed: dict[int, Held] = {}
         """Calls it has, in the order in which it begins them."""
@@ -74,9 +74,10 @@ class Child:
         """Give it calls: the tokens first, so that it never meets a call whose token is still to come."""
         if not self.handed:
             self.last_report = now
+        assert self.transport is not None, "a child has room only after it has reported over its connection"
         os.write(self._tokens_write, bytes(len(calls)))
-        self.write(
-            encode([Handed(held.seq, held.frame, held.deliveries, held.report_begin) for held in calls]),
+        self.transport.write(
+            encode([Handed(held.seq, held.frame, held.deliveries, held.report_begin) for held in calls])
         )
         for held in calls:
             self.handed[held.seq] = held
@@ -84,10 +85,12 @@ class Child:
     def take_back(self) -> list[Held]:
         """Every call that it has not begun, and now will not begin."""
         try:
-            tokens = len(os.read(self._tokens_read, AHEAD_CALLS * 64))
+            tokens = len(os.read(self._tokens_read, 1 << 16)) if self._tokens else 0
         except BlockingIOError:
             return []
-        calls = [self.handed.pop(seq) for seq in list(self.handed)[len(self.handed) - tokens :]]
+        calls = (
+            [self.handed.pop(seq) for seq in list(self.handed)[len(self.handed) - tokens :]] if tokens else []
+        )
         self.owed += tokens
         return calls
 
@@ -101,13 +104,17 @@ class Child:
         weight = 1.0 if sample > self.seconds_per_call * 8 else _SMOOTHING
         self.seconds_per_call += (sample - self.seconds_per_call) * weight
 
-    def close(self) -> None:
-        """Close the connection and the pipe. A living child takes it as the word to exit."""
+    def dismiss(self) -> None:
+        """Close the connection, which a child takes as the word to exit."""
+        self.retiring = True
+        if self.transport is not None:
+            self.transport.close()
+
+    def forget(self) -> None:
+        """The connection has ended: close the pipe."""
         self.gone = True
-        self.sock.close()
-        for fd in (self._tokens_read, self._tokens_write):
-            with contextlib.suppress(OSError):
-                os.close(fd)
+        while self._tokens:
+            os.close(self._tokens.pop())
 
 
 class Crew:
@@ -160,8 +167,6 @@ class Crew:
             share = max(1, -(-len(buffer) // len(able)))
             child = able.pop(0)
             count = min(child.room(), share, len(buffer))
-            if not child.handed and child.ahead() == 0:
-                count = min(count, child.slots)
             child.hand([buffer.popleft() for _ in range(count)], now)
 
     def recall(self, now: float) -> bool:

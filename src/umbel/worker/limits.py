@@ -112,7 +112,7 @@ class _Limited(Coroutine[Any, Any, Any]):
 
     def __await__(self) -> Generator[Any, Any, Any]:
         # Awaiting delegates send and throw to this object, which is what puts it between loop and task.
-        return self  # type: ignore[return-value]
+        return self
 
     def __iter__(self) -> _Limited:
         return self

@@ -198,7 +198,7 @@ class Node:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.settler.drained(), 10.0)
         for child in list(self.crew.children.values()):
-            child.close()
+            child.dismiss()
 
     async def _wait_for_quiet(self) -> None:
         waiters = [asyncio.create_task(self._quiet.wait()), asyncio.create_task(self._cold.wait())]
@@ -323,7 +323,7 @@ class Node:
         transport, _ = await asyncio.get_running_loop().create_connection(
             lambda: _Wire(self, child), sock=child.sock
         )
-        child.write = transport.write
+        child.transport = transport
 
     def child_died(self, pid: int, how: str) -> None:
         """The supervisor's word on how a child ended."""
@@ -423,7 +423,7 @@ class Node:
         self._forget_child(child)
 
     def _forget_child(self, child: Child) -> None:
-        child.close()
+        child.forget()
         self.crew.remove(child)
         if self._stop.is_set():
             self._release(self.crew.recall_all(self._now()))
@@ -437,7 +437,7 @@ class Node:
         if limit is not None and child.finished + len(child.handed) >= limit and not child.retiring:
             self._retire(child)
         if child.retiring and not child.handed:
-            child.close()
+            child.dismiss()
 
     def _retire(self, child: Child) -> None:
         child.retiring = True
@@ -626,4 +626,3 @@ def _resident_kib(pid: int) -> int:
             return int(file.read().split()[1]) * (os.sysconf("SC_PAGE_SIZE") // 1024)
     except OSError:
         return 0
-

@@ -109,19 +109,6 @@ class Records:
         return encode_result(meta, serializer=self._serializer, compression=self._compression)
 
 
-class ErrorInfo:
-    """What hooks get as ``einfo``: the exception with its traceback as text."""
-
-    def __init__(self, exc: BaseException) -> None:
-        self.type = type(exc)
-        self.exception = exc
-        self.tb = exc.__traceback__
-        self.traceback = traceback_text(exc)
-
-    def __str__(self) -> str:
-        return self.traceback
-
-
 def error_line(exc: BaseException) -> str:
     """`exc` on one line: its class and what it says."""
     return "".join(traceback.format_exception_only(exc)).strip()

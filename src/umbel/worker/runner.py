@@ -23,12 +23,13 @@ from umbel.codecs.reprs import safe_repr
 from umbel.context import Request, running
 from umbel.core.envelope import Envelope
 from umbel.core.policy import Decision, Rules, decide
-from umbel.errors import Ignore, MessageError, NotRegistered, Reject, Retry
+from umbel.errors import MessageError, NotRegistered, Reject, Retry
+from umbel.execution import Attempt, raised, returned
 from umbel.task import Task, setting_of
 from umbel.worker import limits
 from umbel.worker.follow import FollowUps
 from umbel.worker.ipc import Begun, Done, Handed, Progress, Report
-from umbel.worker.outcomes import ErrorInfo, Records, error_line, traceback_text
+from umbel.worker.outcomes import Records, error_line, traceback_text
 
 if TYPE_CHECKING:
     from umbel.app import Umbel
@@ -49,9 +50,6 @@ class Execution(msgspec.Struct, kw_only=True):
     soft_limit: float | None
     hard_limit: float | None
     started: float
-    ending: str = "success"
-    value: Any = None
-    error: BaseException | None = None
 
 
 class Runner:
@@ -88,13 +86,16 @@ class Runner:
         if isinstance(prepared, Done):
             return prepared
         execution = prepared
-        with running(execution.task, execution.request):
+        task, request = execution.task, execution.request
+        with running(task, request):
             try:
                 self._begin(execution)
-                execution.value = self._call(execution)
+                value = self._call(execution)
             except BaseException as exc:  # noqa: BLE001 - every way out of a task is an ending
-                self._classify(execution, exc)
-            return self._finish(execution)
+                ended = raised(task, request, exc)
+            else:
+                ended = returned(task, request, value)
+            return self._finish(execution, ended)
 
     async def arun(self, call: Handed) -> Done:
         """Run `call` in this loop; a plain function runs in a thread."""
@@ -102,13 +103,16 @@ class Runner:
         if isinstance(prepared, Done):
             return prepared
         execution = prepared
-        with running(execution.task, execution.request):
+        task, request = execution.task, execution.request
+        with running(task, request):
             try:
                 self._begin(execution)
-                execution.value = await self._acall(execution)
+                value = await self._acall(execution)
             except BaseException as exc:  # noqa: BLE001 - every way out of a task is an ending
-                self._classify(execution, exc)
-            return self._finish(execution)
+                ended = raised(task, request, exc)
+            else:
+                ended = returned(task, request, value)
+            return self._finish(execution, ended)
 
     # -- step by step ----------------------------------------------------------------------------------
 
@@ -207,102 +211,61 @@ class Runner:
             return await limits.in_coroutine(made, execution.soft_limit)
         return await made
 
-    def _classify(self, execution: Execution, exc: BaseException) -> None:
-        if execution.task.autoretry_for and not isinstance(exc, (Retry, Ignore, Reject)):
-            exc = execution.task.autoretry(exc)
-        execution.error = exc
-        if isinstance(exc, Retry):
-            execution.ending = "retry"
-        elif isinstance(exc, Ignore):
-            execution.ending = "ignored"
-        elif isinstance(exc, Reject):
-            execution.ending = "rejected"
-        else:
-            execution.ending = "failure"
-
-    def _finish(self, execution: Execution) -> Done:
+    def _finish(self, execution: Execution, ended: Attempt) -> Done:
         try:
-            if execution.ending == "success" and execution.request.pending_retry is not None:
-                self._classify(execution, execution.request.pending_retry)
-            done = self._encode(execution)
-        except BaseException as exc:  # noqa: BLE001
-            # The value cannot be written, a hook raised, a callback could not be sent: the run has failed by it.
-            execution.value = None
-            self._classify(execution, exc)
-            execution.ending = "failure"
-            done = self._encode(execution, hooks=False)
-        self._after(execution, done)
+            done = self._encode(execution, ended)
+        except Exception as exc:  # noqa: BLE001
+            # The value cannot be written, or what follows from it cannot: the run has failed by that.
+            done = self._encode(execution, Attempt("failure", exc=exc))
         done.runtime = time.perf_counter() - execution.started
         return done
 
-    def _encode(self, execution: Execution, *, hooks: bool = True) -> Done:
-        envelope, task, error = execution.envelope, execution.task, execution.error
+    def _encode(self, execution: Execution, ended: Attempt) -> Done:
+        envelope, request, error = execution.envelope, execution.request, ended.exc
+        if request.pending_retry is not None and ended.ending in ("success", "failure"):
+            ended = Attempt("retry", exc=request.pending_retry)
+            error = ended.exc
         requeue = isinstance(error, Reject) and error.requeue
-        decision = decide(execution.ending, execution.rules, requeue=requeue)  # type: ignore[arg-type]
+        decision = decide(ended.ending, execution.rules, requeue=requeue)
         done = Done(
             execution.call.seq,
-            execution.ending,
+            ended.ending,
             settle=decision.settle,
             counted=decision.counted,
             name=envelope.task,
             task_id=envelope.id,
         )
-        if execution.ending == "success":
-            self._succeed(execution, decision, done, hooks=hooks)
-        elif execution.ending == "retry" and isinstance(error, Retry):
+        if ended.ending == "success":
+            self._succeed(execution, decision, done, ended.value)
+        elif isinstance(error, Retry):
             done.replacement = self._follow.retry(envelope, error)
             done.reason = str(error)
             if decision.state:
                 done.state = decision.state
-                done.payload, done.ttl = self._records.retry(envelope, error, execution.request)
-            if hooks:
-                cause = error.exc or error
-                task.on_retry(cause, envelope.id, list(envelope.args), envelope.kwargs, ErrorInfo(cause))
-        elif error is not None and execution.ending != "ignored":
-            self._fail(execution, decision, done, error, hooks=hooks)
+                done.payload, done.ttl = self._records.retry(envelope, error, request)
+        elif error is not None and ended.ending != "ignored":
+            self._fail(execution, decision, done, error)
         return done
 
-    def _succeed(self, execution: Execution, decision: Decision, done: Done, *, hooks: bool) -> None:
-        envelope, task = execution.envelope, execution.task
+    def _succeed(self, execution: Execution, decision: Decision, done: Done, value: Any) -> None:
+        envelope = execution.envelope
         if decision.state:
             done.state = decision.state
-            done.payload, done.ttl = self._records.success(envelope, execution.value, execution.request)
-        embed = envelope.embed
-        if embed.callbacks or embed.chain:
-            done.then = self._follow.success(envelope, execution.value)
+            done.payload, done.ttl = self._records.success(envelope, value, execution.request)
+        if envelope.embed.callbacks or envelope.embed.chain:
+            done.then = self._follow.success(envelope, value)
         if self._describe:
-            done.summary = safe_repr(execution.value)
-        if hooks:
-            task.on_success(execution.value, envelope.id, list(envelope.args), envelope.kwargs)
+            done.summary = safe_repr(value)
 
-    def _fail(
-        self, execution: Execution, decision: Decision, done: Done, error: BaseException, *, hooks: bool
-    ) -> None:
-        envelope, task = execution.envelope, execution.task
+    def _fail(self, execution: Execution, decision: Decision, done: Done, error: BaseException) -> None:
+        envelope, expected = execution.envelope, (Reject, *tuple(execution.task.throws))
         done.reason = error_line(error)
-        if not isinstance(error, Reject):
-            done.traceback = "" if isinstance(error, tuple(task.throws)) else traceback_text(error)
+        done.traceback = "" if isinstance(error, expected) else traceback_text(error)
         if decision.state:
             done.state = decision.state
             done.payload, done.ttl = self._records.failure(envelope, error, execution.request)
         if decision.follow == "errbacks" and envelope.embed.errbacks:
             done.then = self._follow.failure(envelope)
-        if hooks and not isinstance(error, Reject):
-            task.on_failure(error, envelope.id, list(envelope.args), envelope.kwargs, ErrorInfo(error))
-
-    def _after(self, execution: Execution, done: Done) -> None:
-        envelope = execution.envelope
-        outcome = execution.value if execution.error is None else execution.error
-        info = None if execution.error is None else ErrorInfo(execution.error)
-        state = done.state or {"success": "SUCCESS", "failure": "FAILURE", "retry": "RETRY"}.get(
-            done.ending, "IGNORED"
-        )
-        try:
-            execution.task.after_return(
-                state, outcome, envelope.id, list(envelope.args), envelope.kwargs, info
-            )
-        except Exception:
-            logger.exception("after_return of %s[%s] raised; the outcome stands.", envelope.task, envelope.id)
 
 
 class _ThreadLoops:

@@ -227,13 +227,13 @@ class Supervisor:
         self._respawn_at[child.index] = time.monotonic() + (_QUICK if quick and status != 0 else 0.0)
 
     def _node_ended(self, status: int) -> int | None:
-        self._node_pid = 0
+        pid, self._node_pid = self._node_pid, 0
         if self._link is not None:
             self._link.close()
             self._link = None
         if self._stopping:
             return 0 if status == 0 else 1
-        logger.error("The node (pid %s) %s; starting another one.", self._node_id, describe_exit(status))
+        logger.error("The node (pid %d) %s; starting another one.", pid, describe_exit(status))
         if time.monotonic() - self._node_started < _QUICK:
             self._node_quick_deaths += 1
             if self._node_quick_deaths >= _NODE_QUICK_DEATHS:
