@@ -11,7 +11,9 @@ import functools
 import graphlib
 import pathlib
 import re
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -468,3 +470,31 @@ class C:
 )
 def test_modules_find_their_layer(module: str, layer: str | None) -> None:
     assert layer_of(module) == layer
+
+
+# ------------------------------------------------------------------------------------------- what importing costs
+
+LIGHT = "from umbel import Umbel; Umbel('light')"
+DRIVERS = ("apsw", "redis", "hiredis", "click", "yaml", "msgpack", "uvloop", "gevent", "django", "celery")
+
+
+@pytest.mark.parametrize("statement", ["import umbel", LIGHT])
+def test_importing_loads_no_driver(statement: str) -> None:
+    program = f"import sys; {statement}; print(*(m for m in {DRIVERS} if m in sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+    assert loaded.split() == []
+
+
+@pytest.mark.serial
+def test_importing_is_quick() -> None:
+    def best(program: str) -> float:
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-c", program], check=True)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    assert best("import umbel") - best("pass") < 0.100
