@@ -202,6 +202,7 @@ def test_custom_headers_come_through_with_their_types() -> None:
         "n": float("inf"),
         "odd": "\ud800",
         "t": [1.5],
+        "\udfff": {},
     }
     frame = encode_call(Envelope(id="1", task="t", headers=sent))
     assert decode_call(load_frame(dump_frame(frame, routing_key="q"))).headers == sent
@@ -376,6 +377,7 @@ def test_unknown_ways_of_writing() -> None:
         (b'{"body": "", "properties": {"body_encoding": "rot13"}}', "'rot13'; expected base64"),
         (b'{"body": "a", "properties": {"body_encoding": "base64"}}', "not base64"),
         (b'{"body": "\\ud800"}', "not utf-8"),
+        (b'{"body": "", "headers": {"id": "\\ud800"}}', "not text that UTF-8 can hold"),
         (b'{"body": "", "headers": {"a": {"__type__": "x", "__value__": 1}}}', "type 'x'"),
     ],
 )

@@ -336,7 +336,10 @@ def _with_lists(embed: Any) -> Any:
 
 def _checked(value: Any, cls: type[Any], what: str) -> Any:
     try:
-        return msgspec.convert(value, cls)
+        try:
+            return msgspec.convert(value, cls)
+        except UnicodeEncodeError:  # a key with a lone surrogate among those that are not ours
+            return msgspec.convert({key: value[key] for key in cls.__struct_fields__ if key in value}, cls)
     except (msgspec.ValidationError, RecursionError) as exc:
         raise DecodeError(f"The {what} of the message are not those of a Celery task: {exc}.") from exc
 

@@ -30,17 +30,22 @@ class Frame(msgspec.Struct, array_like=True, gc=False):
     headers: Headers
     properties: dict[str, Any]
 
+    # Headers are whatever the sender wrote: what is not of its type counts as absent, so that every message can be filed.
+
     @property
     def task_id(self) -> str:
         """The id of the call; of a protocol 1 message, whose id is in the body, the correlation id, or ''."""
-        return self.headers.get("id") or self.properties.get("correlation_id") or ""
+        value = self.headers.get("id") or self.properties.get("correlation_id")
+        return value if isinstance(value, str) else ""
 
     @property
     def task_name(self) -> str:
         """The name of the task, or '' for a protocol 1 message, which has it in its body."""
-        return self.headers.get("task") or ""
+        value = self.headers.get("task")
+        return value if isinstance(value, str) else ""
 
     @property
     def priority(self) -> int:
-        """Umbel's priority, -100..100, larger is sooner."""
-        return self.headers.get(PRIORITY_HEADER, 0)
+        """Umbel's priority as its header says, -100..100, larger is sooner. See also ``core.priority.frame_priority``."""
+        value = self.headers.get(PRIORITY_HEADER)
+        return min(max(value, -100), 100) if isinstance(value, int) else 0

@@ -31,6 +31,7 @@ _decode = msgspec.json.Decoder(_Entry).decode
 
 # What msgspec writes as kombu does. Everything else, floats for the sake of NaN included, takes the careful way.
 _PLAIN = frozenset({str, int, bool, type(None)})
+_TEXT = frozenset({str})
 
 
 def dump_frame(frame: Frame, *, routing_key: str, delivery_tag: str | None = None) -> bytes:
@@ -82,7 +83,8 @@ def _is_plain(mapping: dict[Any, Any]) -> bool:
         if cls in _PLAIN:
             continue
         if cls is dict:
-            if value and not _is_plain(value):
+            # Keys too: msgspec writes a float for a key in another form.
+            if value and not (_TEXT.issuperset(map(type, value)) and _is_plain(value)):
                 return False
         elif cls is not list or not _PLAIN.issuperset(map(type, value)):
             return False
@@ -99,16 +101,30 @@ def load_frame(data: bytes) -> Frame:
         entry = _decode(data) if b'"__type__"' not in data else _decode_carefully(data)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         entry = _decode_carefully(data)
-    properties = entry.properties or {}
+    headers, properties = entry.headers or {}, entry.properties or {}
+    for name in (headers.get("id"), headers.get("task"), properties.get("correlation_id")):
+        # Stores file messages under these names, and cannot write half of a surrogate pair.
+        if isinstance(name, str) and not name.isascii() and not _is_text(name):
+            raise DecodeError(
+                f"The message has the name {name!r:.60}, which is not text that UTF-8 can hold."
+            )
     encoding = properties.pop("body_encoding", None)
     properties.pop("delivery_tag", None)
     return Frame(
         _raw_body(entry.body or "", encoding),
         entry.content_type or "application/data",
         entry.content_encoding or "utf-8",
-        entry.headers or {},
+        headers,
         properties,
     )
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _raw_body(body: str, encoding: object) -> bytes:
