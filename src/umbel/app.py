@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 from zoneinfo import ZoneInfo
 
-from umbel import context, portal
+from umbel import context, portal, records
 from umbel.backends import mask_url
 from umbel.client import Client
 from umbel.codecs.results import encode_result
@@ -134,11 +134,11 @@ class Umbel:
     def task(self, fun: Callable[P, R], /) -> BaseTask[P, R]: ...
     @overload
     def task(
-        self, *, bind: Literal[True], name: str | None = ..., base: type[BaseTask[..., Any]] | None = ..., **options: Unpack[TaskOptions]
+        self, /, *, bind: Literal[True], name: str | None = ..., base: type[BaseTask[..., Any]] | None = ..., **options: Unpack[TaskOptions]
     ) -> Callable[[Callable[Concatenate[Any, P], R]], BaseTask[P, R]]: ...  # fmt: skip
     @overload
     def task(
-        self, *, bind: Literal[False] = ..., name: str | None = ..., base: type[BaseTask[..., Any]] | None = ..., **options: Unpack[TaskOptions]
+        self, /, *, bind: Literal[False] = ..., name: str | None = ..., base: type[BaseTask[..., Any]] | None = ..., **options: Unpack[TaskOptions]
     ) -> Callable[[Callable[P, R]], BaseTask[P, R]]: ...  # fmt: skip
     def task(
         self,
@@ -385,9 +385,8 @@ class Umbel:
         if meta.status == FAILURE and conf.result_failure_expires is not None:
             ttl = conf.result_failure_expires
         payload = encode_result(meta, conf.result_serializer, conf.result_compression)
-        portal.run(
-            _put(self.store, Record(task_id=meta.task_id, state=meta.status, payload=payload, ttl=ttl))
-        )
+        record = Record(task_id=meta.task_id, state=meta.status, payload=payload, ttl=ttl)
+        portal.run(records.put(self, record))
 
     # -- broker and store
 
@@ -454,11 +453,6 @@ class Umbel:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return context.get_current_app, ()
-
-
-async def _put(store: ResultStore, record: Record) -> None:
-    await store.open()
-    await store.put([record])
 
 
 def _embedded_url() -> str:

@@ -42,7 +42,7 @@ class Client:
     ) -> AsyncResult[Any]:
         """Send one call of `task`; behind ``delay`` and ``apply_async``. Errors: see ``Task.delay``."""
         if self._app.conf.task_always_eager:
-            return self._app.run_eagerly(task, args, kwargs, dict(options or {}))
+            return self._app.run_eagerly(task, args, kwargs, options or {}, travelled=True)
         prepared = self.prepare(task.name, args, kwargs, options, task)
         self.send([prepared.outgoing], options)
         return _sent(prepared, options)
@@ -52,7 +52,7 @@ class Client:
     ) -> AsyncResult[Any]:
         """``call`` for coroutines."""
         if self._app.conf.task_always_eager:
-            return await self._app.arun_eagerly(task, args, kwargs, dict(options or {}))
+            return await self._app.arun_eagerly(task, args, kwargs, options or {})
         prepared = self.prepare(task.name, args, kwargs, options, task)
         await self.asend([prepared.outgoing], options)
         return _sent(prepared, options)
@@ -64,7 +64,7 @@ class Client:
     ) -> list[AsyncResult[Any]]:
         """Send a call of `task` for each of `calls`, in one batch."""
         if self._app.conf.task_always_eager:
-            return [self._app.run_eagerly(task, args, {}, dict(options)) for args in calls]
+            return [self._app.run_eagerly(task, args, {}, options, travelled=True) for args in calls]
         return self.send_prepared(self._prepare_many(task, calls, options), options)
 
     async def acall_many(
@@ -72,7 +72,7 @@ class Client:
     ) -> list[AsyncResult[Any]]:
         """``call_many`` for coroutines."""
         if self._app.conf.task_always_eager:
-            return [await self._app.arun_eagerly(task, args, {}, dict(options)) for args in calls]
+            return [await self._app.arun_eagerly(task, args, {}, options) for args in calls]
         return await self.asend_prepared(self._prepare_many(task, calls, options), options)
 
     def _prepare_many(

@@ -242,7 +242,7 @@ def _checked(setting: Setting, value: Any, written: str, where: str) -> Any:
     if value is None:
         if setting.default is None or setting.optional or setting.kind == "any":
             return None
-    elif (plain := _coerced(setting.kind, value)) is not _WRONG:
+    elif (plain := _COERCE[setting.kind](value)) is not _WRONG:
         if setting.choices and plain not in setting.choices:
             expected = "one of " + ", ".join(map(str, setting.choices))
             raise ConfigurationError(f"{where}: {written} must be {expected}, not {value!r}.")
@@ -255,27 +255,35 @@ def _checked(setting: Setting, value: Any, written: str, where: str) -> Any:
 _WRONG: Any = object()
 
 
-def _coerced(kind: str, value: Any) -> Any:
-    if isinstance(value, bool) and kind in ("int", "float", "duration"):
+def _duration(value: Any) -> Any:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    return float(seconds) if _is_number(seconds) and seconds >= 0 else _WRONG
+
+
+def _url(value: Any) -> Any:
+    parts = [value] if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not parts:
         return _WRONG
-    if kind == "duration":
-        seconds = value.total_seconds() if isinstance(value, timedelta) else value
-        return float(seconds) if isinstance(seconds, int | float) and seconds >= 0 else _WRONG
-    if kind == "url":
-        parts = [value] if isinstance(value, str) else value
-        return ";".join(parts) if _strings(parts) and all(parts) else _WRONG
-    if kind == "list":
-        return list(value) if isinstance(value, list | tuple | set | frozenset) else _WRONG
-    if kind == "policy":
-        return dict(value) if _is_policy(value) else _WRONG
-    types: dict[str, Any] = {"bool": bool, "int": int, "float": int | float, "str": str, "dict": Mapping}
-    if kind == "any" or isinstance(value, types[kind]):
-        return dict(value) if kind == "dict" else value
-    return _WRONG
+    return ";".join(parts) if all(isinstance(part, str) and part for part in parts) else _WRONG
 
 
-def _strings(value: Any) -> bool:
-    return isinstance(value, list | tuple) and bool(value) and all(isinstance(v, str) for v in value)
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+# What each kind makes of a value: the form in which it is kept, or _WRONG.
+_COERCE: dict[str, Callable[[Any], Any]] = {
+    "any": lambda v: v,
+    "bool": lambda v: v if isinstance(v, bool) else _WRONG,
+    "int": lambda v: v if isinstance(v, int) and _is_number(v) else _WRONG,
+    "float": lambda v: v if _is_number(v) else _WRONG,
+    "duration": _duration,
+    "str": lambda v: v if isinstance(v, str) else _WRONG,
+    "list": lambda v: list(v) if isinstance(v, list | tuple | set | frozenset) else _WRONG,
+    "dict": lambda v: dict(v) if isinstance(v, Mapping) else _WRONG,
+    "url": _url,
+    "policy": lambda v: dict(v) if _is_policy(v) else _WRONG,
+}
 
 
 def _is_policy(value: Any) -> bool:
@@ -300,9 +308,9 @@ def _special(name: str, value: Any, where: str) -> None:
         raise ConfigurationError(
             f"{where}: task_default_priority must lie between {PRIORITY_MIN} and {PRIORITY_MAX}, not {value}."
         )
-    elif name == "worker_concurrency" and not (value == "auto" or (type(value) is int and value >= 1)):
+    elif name == "worker_concurrency" and value != "auto" and not (isinstance(value, int) and value >= 1):
         raise ConfigurationError(f"{where}: worker_concurrency must be 'auto' or at least 1, not {value!r}.")
-    elif name in ("task_max_deliveries", "worker_lease") and value < 1:
+    elif name in ("task_max_deliveries", "worker_lease") and float(value) < 1:
         raise ConfigurationError(f"{where}: {name} must be at least 1, not {value!r}.")
 
 

@@ -252,7 +252,7 @@ class Proxy:
         lookup: Callable[[], Any] = object.__getattribute__(self, "_Proxy__lookup")
         return lookup()
 
-    @property  # type: ignore[misc]
+    @property
     def __class__(self) -> type:  # isinstance() must see what the proxy stands for
         return type(self._get_current_object())
 

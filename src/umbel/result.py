@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import builtins
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from umbel import portal
+from umbel import portal, records
 from umbel.codecs.failures import exception_from_failure
-from umbel.codecs.results import decode_result, state_of
+from umbel.codecs.results import decode_result
 from umbel.context import get_current_app, joins_allowed
 from umbel.core.outcome import (
     FAILURE,
@@ -23,7 +20,7 @@ from umbel.core.outcome import (
     ResultMeta,
 )
 from umbel.errors import TimeoutError
-from umbel.ports import Located, Signal
+from umbel.ports import Located
 
 if TYPE_CHECKING:
     from umbel.app import Umbel
@@ -246,7 +243,7 @@ class AsyncResult(Generic[R]):
 
     def locate(self) -> Located | None:
         """Where its message is: "why does it not run?" None when there is none, so it is over or was never sent."""
-        return portal.run(_find(self.app, self.id))
+        return portal.run(records.find(self.app, self.id))
 
     def known(self) -> bool:
         """Whether anybody has sent a call with this id: it waits, is held, parked or dead, or has a record.
@@ -260,14 +257,14 @@ class AsyncResult(Generic[R]):
     def forget(self) -> None:
         """Delete the record."""
         self._final = None
-        portal.run(_forget(self.app, [self.id]))
+        portal.run(records.forget(self.app, [self.id]))
 
     def revoke(self, terminate: bool = False, signal: str | int | None = None) -> None:
         """The call must not run: workers throw it away when it reaches them.
 
         `terminate`: also end it if it runs, with `signal` ("SIGTERM" unless given).
         """
-        portal.run(_revoke(self.app, [self.id], terminate, signal))
+        portal.run(records.revoke(self.app, [self.id], terminate, signal))
 
     # -- odds and ends
 
@@ -404,11 +401,11 @@ class ResultSet:
 
     def forget(self) -> None:
         """Delete all records, in one go."""
-        portal.run(_forget(self.app, [r.id for r in self.results]))
+        portal.run(records.forget(self.app, [r.id for r in self.results]))
 
     def revoke(self, terminate: bool = False, signal: str | int | None = None) -> None:
         """``AsyncResult.revoke`` for all, in one go."""
-        portal.run(_revoke(self.app, [r.id for r in self.results], terminate, signal))
+        portal.run(records.revoke(self.app, [r.id for r in self.results], terminate, signal))
 
     def __len__(self) -> int:
         return len(self.results)
@@ -439,74 +436,20 @@ def _value(meta: ResultMeta) -> Any:
     return exception_from_failure(meta.result) if isinstance(meta.result, Failure) else meta.result
 
 
-def _final_for(app: Umbel) -> Callable[[bytes], bool]:
-    serializer = app.conf.result_serializer
-    accept = app.conf.result_accept_content
-    accepted = app.conf.accept_content if accept is None else accept
-    return lambda payload: state_of(payload, serializer, accepted) in READY_STATES
-
-
 def _wait_for(app: Umbel, results: Collection[AsyncResult[Any]], timeout: float | None) -> None:
     if results:
-        _keep_all(results, app.store.wait_now([r.id for r in results], timeout, _final_for(app)))
+        _keep_all(results, app.store.wait_now([r.id for r in results], timeout, records.final_for(app)))
 
 
 async def _await_for(app: Umbel, results: Collection[AsyncResult[Any]], timeout: float | None) -> None:
     if results:
-        _keep_all(results, await portal.arun(_watch(app, {r.id for r in results}, timeout)))
+        _keep_all(results, await portal.arun(records.watch(app, {r.id for r in results}, timeout)))
 
 
 def _keep_all(results: Iterable[AsyncResult[Any]], payloads: Any) -> None:
     for result in results:
         if result.id in payloads:
             result._keep(payloads[result.id])
-
-
-async def _watch(app: Umbel, task_ids: set[str], timeout: float | None) -> dict[str, bytes]:
-    """On the portal: the final payloads of `task_ids`, as far as they come within `timeout`."""
-    final, store = _final_for(app), app.store
-    found: dict[str, bytes] = {}
-    try:
-        async with asyncio.timeout(timeout):
-            await store.open()
-            async with contextlib.aclosing(_generator(store.watch(task_ids))) as records:
-                async for task_id, payload in records:
-                    if final(payload):
-                        found[task_id] = payload
-                    if len(found) == len(task_ids):
-                        break
-    except builtins.TimeoutError:
-        pass  # whoever asked says so, with what is known of each call
-    return found
-
-
-async def _generator(records: AsyncIterator[tuple[str, bytes]]) -> AsyncGenerator[tuple[str, bytes], None]:
-    """`records` with an ``aclose`` in any case."""
-    try:
-        async for record in records:
-            yield record
-    finally:
-        close = getattr(records, "aclose", None)
-        if close is not None:
-            await close()
-
-
-async def _find(app: Umbel, task_id: str) -> Located | None:
-    await app.broker.open()
-    return await app.broker.find(task_id)
-
-
-async def _forget(app: Umbel, task_ids: Collection[str]) -> None:
-    await app.store.open()
-    await app.store.forget(task_ids)
-
-
-async def _revoke(app: Umbel, task_ids: Sequence[str], terminate: bool, signal: str | int | None) -> None:
-    broker = app.broker
-    await broker.open()
-    await broker.revoke(task_ids)
-    options = {"terminate": terminate, "signal": signal}
-    await broker.publish(Signal(kind="revoke", ids=list(task_ids), options=options))
 
 
 def _from_tuple(entry: Any, app: Umbel) -> AsyncResult[Any]:

@@ -11,7 +11,7 @@ import fnmatch
 import importlib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -191,11 +191,11 @@ def _prepared(route: Any) -> tuple[RouteFunction, bool]:
     if isinstance(route, str):
         route = _imported(route)
     if hasattr(route, "route_for_task"):
-        router = route() if isinstance(route, type) else route
+        router: Any = route() if isinstance(route, type) else route
         return lambda name, args, kwargs, options, task=None: router.route_for_task(name, args, kwargs), True
     if not callable(route):
         raise ConfigurationError(f"task_routes holds {route!r}, which is neither a dict nor a function.")
-    return route, True
+    return cast(RouteFunction, route), True
 
 
 def _table(pairs: list[tuple[Any, Any]]) -> RouteFunction:

@@ -49,8 +49,8 @@ def shared_task(fun: Callable[..., Any] | None = None, /, **options: Any) -> Any
 
 def _share(fun: Callable[..., Any], options: dict[str, Any]) -> Any:
     def declare(app: Umbel) -> Task[..., Any]:
-        task: Task[..., Any] = app.task(**options)(fun)
-        return task
+        decorate: Callable[[Any], Task[..., Any]] = app.task(**options)
+        return decorate(fun)
 
     def lookup() -> Task[..., Any]:
         app = get_current_app()

@@ -36,9 +36,10 @@ class Layer(NamedTuple):
 
 
 PURE = ("errors", "core")
-BELOW_APP = (*PURE, "ids", "ports", "flow", "codecs", "middleware", "events", "backend table")
+BELOW_APP = (*PURE, "version", "ids", "ports", "flow", "codecs", "middleware", "events", "backend table")
 
 LAYERS: dict[str, Layer] = {
+    "version": Layer(("_version",)),
     "errors": Layer(("errors",)),
     "core": Layer(("core", "core.*"), ("errors",), ("msgspec",)),
     "ids": Layer(("ids",)),  # random, and so not core
@@ -74,6 +75,7 @@ LAYERS: dict[str, Layer] = {
             "options",
             "places",
             "portal",
+            "records",
             "registry",
             "result",
             "routing",
@@ -85,12 +87,14 @@ LAYERS: dict[str, Layer] = {
         BELOW_APP,
         ("msgspec",),
     ),
-    "public names": Layer(("", "_version"), (*BELOW_APP, "app")),
+    "public names": Layer(("",), (*BELOW_APP, "app")),
     "worker": Layer(
         ("worker", "worker.*", "beat"), (*BELOW_APP, "app"), ("msgspec", "uvloop", "gevent", "greenlet")
     ),
     "cli": Layer(
-        ("cli", "cli.*", "__main__"), (*BELOW_APP, "app", "worker", "public names"), ("msgspec", "click")
+        ("cli", "cli.*", "__main__"),
+        (*BELOW_APP, "app", "worker", "public names"),
+        ("msgspec", "click", "apsw", "IPython"),
     ),
     "testing": Layer(
         ("testing", "testing.*"),
