@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from umbel.core.envelope import Envelope
-from umbel.errors import Retry
+from umbel.errors import CapabilityError, Retry
 from umbel.flow.signature import Signature
 from umbel.options import CALL_OPTIONS
 from umbel.ports import Outgoing
@@ -42,6 +42,11 @@ class FollowUps:
         self, form: Mapping[str, Any], values: Iterable[Any], parent: Envelope, **extra: Any
     ) -> Outgoing:
         signature = Signature.from_dict(form, self._app)
+        if signature.subtask_type is not None:
+            raise CapabilityError(
+                f"Task {parent.task!r} is followed by a {signature.subtask_type}, which this version of Umbel cannot "
+                "send; it can follow a task with single calls. Run this workflow on a Celery worker."
+            )
         options = {
             "root_id": parent.root_id or parent.id,
             "parent_id": parent.id,

@@ -126,10 +126,10 @@ class Runner:
         try:
             task = self._app.tasks[envelope.task]
         except NotRegistered:
-            reason = f"No worker here knows the task {envelope.task!r}."
-            return Done(
-                call.seq, "unknown", settle="park", reason=reason, name=envelope.task, task_id=envelope.id
-            )
+            return _parked(call, envelope, f"No worker here knows the task {envelope.task!r}.")
+        if envelope.embed.chord is not None:
+            # Run without being counted, it would leave its chord waiting for ever.
+            return _parked(call, envelope, "It is a member of a chord, which this version of Umbel does not join.")
         request = Request.from_envelope(
             envelope, hostname=self._hostname, delivery_info=frame.properties.get("delivery_info")
         )
@@ -266,6 +266,10 @@ class Runner:
             done.payload, done.ttl = self._records.failure(envelope, error, execution.request)
         if decision.follow == "errbacks" and envelope.embed.errbacks:
             done.then = self._follow.failure(envelope)
+
+
+def _parked(call: Handed, envelope: Envelope, reason: str) -> Done:
+    return Done(call.seq, "unknown", settle="park", reason=reason, name=envelope.task, task_id=envelope.id)
 
 
 class _ThreadLoops:
