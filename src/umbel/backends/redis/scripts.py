@@ -52,19 +52,17 @@ def _make(text: bytes, frees: bool) -> Script:
     return Script(text, hashlib.sha1(text, usedforsecurity=False).hexdigest(), frees)
 
 
-def _read(name: str, *, prelude: bool = True, frees: bool = False) -> Script:
+def _read(name: str, *, after: tuple[str, ...] = ("prelude",), frees: bool = False) -> Script:
     folder = resources.files("umbel.backends.redis").joinpath("lua")
-    text = folder.joinpath(f"{name}.lua").read_bytes()
-    if prelude:
-        text = folder.joinpath("prelude.lua").read_bytes() + b"\n" + text
+    text = b"\n".join(folder.joinpath(f"{part}.lua").read_bytes() for part in (*after, name))
     script = _make(text, frees)
     if frees:
         _FLAGGED[script.sha] = _make(_FLAGS + text, frees=False)
     return script
 
 
-ACK = _read("ack", prelude=False, frees=True)
-PUT = _read("put", prelude=False)
+ACK = _read("ack", after=(), frees=True)
+PUT = _read("put", after=("record",))
 DEPTH = _read("depth")
 EXTEND = _read("extend", frees=True)
 NODES = _read("nodes")
@@ -76,7 +74,7 @@ REVOKED = _read("revoked")
 REWRITE = _read("rewrite")
 SEARCH = _read("search")
 SEND = _read("send")
-SETTLE = _read("settle", frees=True)
+SETTLE = _read("settle", after=("prelude", "record"), frees=True)
 UNRANK = _read("unrank", frees=True)
 UNSHELVE = _read("unshelve")
 UNWAKE = _read("unwake", frees=True)

@@ -36,9 +36,6 @@ class Sender:
     async def send(self, batch: Sequence[Outgoing]) -> None:
         if any(map(self._needs_script, batch)):
             await self._server.run(SEND, *self._keys.header, *self._script_args(batch))
-            fresh = self._fresh(batch)
-            if fresh:
-                await self._server.call("SADD", self._keys.queues, *fresh)
         elif batch:
             await self._server.calls(self._commands(batch))
         self._known.update(out.queue for out in batch)
@@ -52,15 +49,9 @@ class Sender:
             return
         if any(map(self._needs_script, batch)):
             self._server.run_now(SEND, *self._keys.header, *self._script_args(batch))
-            fresh = self._fresh(batch)
-            if fresh:
-                self._server.calls_now([("SADD", self._keys.queues, *fresh)])
         elif batch:
             self._server.calls_now(self._commands(batch))
         self._known.update(out.queue for out in batch)
-
-    def _fresh(self, batch: Sequence[Outgoing]) -> list[str]:
-        return sorted({out.queue for out in batch} - self._known)
 
     def _commands(self, batch: Sequence[Outgoing]) -> list[Command]:
         lists: dict[str, list[Arg]] = {}
@@ -70,7 +61,7 @@ class Sender:
         commands: list[Command] = [("LPUSH", key, *entries) for key, entries in lists.items()]
         if len(commands) > 1:
             commands = [("MULTI",), *commands, ("EXEC",)]
-        fresh = self._fresh(batch)
+        fresh = {out.queue for out in batch} - self._known
         if fresh:
             commands.insert(0, ("SADD", self._keys.queues, *fresh))
         return commands

@@ -131,9 +131,14 @@ end
 -- One message on its way into a queue, as seven arguments from `at` on: mode ("back", "front", "due"), queue,
 -- priority, milliseconds until due, dedupe key or "", its window in milliseconds, frame.
 local SENDING = 7
+local named = {}
 local function send(at, now)
   local mode, queue, priority, dedupe = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 4]
   if dedupe ~= '' and not call('SET', dedupe, '1', 'NX', 'PX', ARGV[at + 5]) then return end
+  if not named[queue] then
+    named[queue] = true
+    call('SADD', prefix .. 'umbel:queues', queue)
+  end
   local frame, count, settled = unmark(ARGV[at + 6])
   if mode == 'due' then
     schedule(queue, now + tonumber(ARGV[at + 3]), priority, count, frame)

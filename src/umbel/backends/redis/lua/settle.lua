@@ -1,6 +1,8 @@
 -- Carry out settlements. First every token is checked, then everything is written, and only then is anything removed:
 -- a write that the server refuses for lack of memory is the first one, and leaves all as it was.
 --
+-- Loaded with record.lua and the prelude.
+--
 -- own     number of the result store's database, "" when it is the broker's; the broker's own; then for each settlement:
 --           kind ("ack", "release", "uncounted", "bury", "park"), queue, token, reason,
 --           1 when a record follows, else 0; the record: key, payload, ttl in ms or -1;
@@ -29,28 +31,13 @@ while at <= #ARGV do
   end
 end
 
-local function is_success(name)
-  local head = call('GETRANGE', name, 0, 20)
-  return find(head, '^{"status":%s?"SUCCESS"') ~= nil
-end
-
-local function record(i)
-  local name, payload, ttl = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  local written
-  if ttl == '-1' then
-    written = call('SET', name, payload, 'NX')
-    if not written and not is_success(name) then written = call('SET', name, payload) end
-  else
-    written = call('SET', name, payload, 'PX', ttl, 'NX')
-    if not written and not is_success(name) then written = call('SET', name, payload, 'PX', ttl) end
-  end
-  if written then call('PUBLISH', name, payload) end
-end
-
 if #records > 0 then
   local elsewhere = store_db ~= broker_db
   if elsewhere then call('SELECT', store_db) end
-  for i = 1, #records do record(records[i]) end
+  for i = 1, #records do
+    local r = records[i]
+    store_record(ARGV[r], ARGV[r + 1], ARGV[r + 2])
+  end
   if elsewhere then call('SELECT', broker_db) end
 end
 
