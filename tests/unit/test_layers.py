@@ -131,7 +131,6 @@ IMPURE_MODULES = frozenset(
         "tempfile",
         "threading",
         "time",
-        "urllib",
     ]
 )
 IMPURE_CALLS = frozenset(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
+from umbel.core.urls import mask_url
 from umbel.errors import ConfigurationError
 from umbel.ports import Broker, ResultStore
 
@@ -26,26 +26,6 @@ _MODULES = {
 def known_schemes() -> list[str]:
     """The URL schemes that ``open_broker`` and ``open_store`` understand."""
     return sorted(_MODULES)
-
-
-def mask_url(url: str) -> str:
-    """`url` with its password replaced by ``***``, fit for logs, pages and errors.
-
-    >>> mask_url("redis://:secret@localhost:6379/0")
-    'redis://:***@localhost:6379/0'
-    """
-    return ";".join(_mask_one(part) for part in url.split(";"))
-
-
-def _mask_one(url: str) -> str:
-    parts = urlsplit(url)
-    userinfo, at, host = parts.netloc.rpartition("@")
-    if not at:
-        return url
-    user, colon, _password = userinfo.partition(":")
-    if not colon:
-        return url
-    return urlunsplit(parts._replace(netloc=f"{user}:***@{host}"))
 
 
 def open_broker(url: str, options: dict[str, Any] | None = None) -> Broker:
