@@ -81,7 +81,9 @@ VALUES: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("value", VALUES, ids=[ascii(value)[:40] for value in VALUES])
+@pytest.mark.parametrize(
+    "value", VALUES, ids=[f"{n}-{type(value).__name__}" for n, value in enumerate(VALUES)]
+)
 def test_written_and_read_as_kombu_does(value: Any) -> None:
     written = kombu_json.dumps(value).encode()
     assert kombu_types.dumps(value) == written
