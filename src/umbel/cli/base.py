@@ -95,11 +95,21 @@ def global_options(*, hidden: bool) -> list[click.Parameter]:
             callback=_set,
             help="The app: module, module:attribute or a file. [env: UMBEL_APP]",
         ),
-        option("-b", "--broker", metavar="URL", callback=_set, help="Use this broker, whatever the app says."),
+        option(
+            "-b", "--broker", metavar="URL", callback=_set, help="Use this broker, whatever the app says."
+        ),
         option("--result-backend", metavar="URL", callback=_set, help="Use this result store."),
-        option("--workdir", metavar="DIR", callback=_chdir, is_eager=True, help="Change to this directory first."),
+        option(
+            "--workdir", metavar="DIR", callback=_chdir, is_eager=True, help="Change to this directory first."
+        ),
         option("-C", "--no-color", is_flag=True, is_eager=True, callback=_no_color, help="No colours."),
-        option("-q", "--quiet", is_flag=True, callback=_set, help="No banner and no notes, only what was asked for."),
+        option(
+            "-q",
+            "--quiet",
+            is_flag=True,
+            callback=_set,
+            help="No banner and no notes, only what was asked for.",
+        ),
     ]
 
 
@@ -168,8 +178,8 @@ class LazyGroup(UmbelGroup):
     name="umbel",
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=exits.EPILOG,
-    params=global_options(hidden=False)
-    + [
+    params=[
+        *global_options(hidden=False),
         click.Option(
             ["-V", "--version"],
             is_flag=True,
@@ -177,7 +187,7 @@ class LazyGroup(UmbelGroup):
             expose_value=False,
             callback=_version,
             help="Print the version.",
-        )
+        ),
     ],
 )
 @click.pass_context

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 import click
@@ -14,81 +14,73 @@ import msgspec
 from umbel import AsyncResult, Umbel
 from umbel.cli import exits
 from umbel.cli.base import Command, Globals
-from umbel.cli.options import Json
+from umbel.cli.options import json_array, json_object, moment, moment_or_seconds, seconds
 from umbel.cli.output import duration, emit_json
-from umbel.cli.session import connected, the_app
-from umbel.core import kombu_types
-from umbel.errors import TimeoutError, UmbelError
-from umbel.ports import Located
+from umbel.cli.session import the_app
+from umbel.core.outcome import PENDING
+from umbel.errors import TimeoutError
+from umbel.ports import Located, Shelf
 
 __all__ = ["call", "result"]
 
-_FOR_EVER = -1.0
+_FOR_EVER = "for ever"
 
 
-class _Seconds(click.ParamType):
-    name = "SECONDS"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            seconds = float(value)
-        except ValueError:
-            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
-        if seconds < 0 and seconds != _FOR_EVER:
-            self.fail(f"{value!r} is negative; expected a number of seconds.", param, ctx)
-        return seconds
-
-
-class _Moment(click.ParamType):
-    name = "TIME"
-
-    def __init__(self, *, or_seconds: bool = False) -> None:
-        self.or_seconds = or_seconds
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime | float:
-        if self.or_seconds:
-            try:
-                return float(value)
-            except ValueError:
-                pass
-        try:
-            return datetime.fromisoformat(value)
-        except ValueError:
-            seconds = "a number of seconds or " if self.or_seconds else ""
-            self.fail(f"{value!r} is not {seconds}a time such as 2030-01-31T18:00:00+01:00.", param, ctx)
+def _patience(value: Any) -> float | str:
+    return _FOR_EVER if value == _FOR_EVER else seconds(value)
 
 
 _wait_option = click.option(
     "--wait",
-    type=_Seconds(),
+    type=_patience,
     is_flag=False,
-    flag_value=str(_FOR_EVER),
+    flag_value=_FOR_EVER,
     metavar="[SECONDS]",
     help="Wait for the result, at most so many seconds if given, and print it.",
 )
-_traceback_option = click.option("--traceback", is_flag=True, help="Of a failed task, print the traceback too.")
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print an object with id, state, result and more.")
+_traceback_option = click.option(
+    "--traceback", is_flag=True, help="Of a failed task, print the traceback too."
+)
+_json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print an object with id, state, result and more."
+)
 
 
 @click.command(cls=Command)
 @click.argument("name")
-@click.option("-a", "--args", type=Json(list), default="[]", help="Positional arguments, a JSON array.")
-@click.option("-k", "--kwargs", type=Json(dict), default="{}", help="Keyword arguments, a JSON object.")
-@click.option("--countdown", type=_Seconds(), metavar="SECONDS", help="Run so many seconds from now.")
-@click.option("--eta", type=_Moment(), help="Run at this time, ISO 8601; without an offset it is UTC (see enable_utc).")
-@click.option("--expires", type=_Moment(or_seconds=True), help="Do not run after so many seconds, or after that time.")
+@click.option(
+    "-a", "--args", type=json_array, metavar="JSON", default="[]", help="Positional arguments, a JSON array."
+)
+@click.option(
+    "-k", "--kwargs", type=json_object, metavar="JSON", default="{}", help="Keyword arguments, a JSON object."
+)
+@click.option("--countdown", type=seconds, metavar="SECONDS", help="Run so many seconds from now.")
+@click.option(
+    "--eta",
+    type=moment,
+    metavar="TIME",
+    help="Run at this time, ISO 8601; without an offset it is UTC (see enable_utc).",
+)
+@click.option(
+    "--expires",
+    type=moment_or_seconds,
+    metavar="TIME",
+    help="Do not run after so many seconds, or after that time.",
+)
 @click.option("-Q", "--queue", metavar="NAME", help="The queue. [default: as the app routes it]")
 @click.option("--exchange", metavar="NAME", help="AMQP's address, in place of a queue.")
 @click.option("--routing-key", metavar="KEY", help="AMQP's address, in place of a queue.")
 @click.option("--priority", type=click.IntRange(-100, 100), help="-100 to 100, larger is sooner.")
 @click.option("--task-id", metavar="ID", help="An id of your own.")
 @click.option("--serializer", metavar="NAME", help="json, msgpack, yaml or pickle.")
-@click.option("--headers", type=Json(dict), help="Custom headers, a JSON object.")
+@click.option("--headers", type=json_object, metavar="JSON", help="Custom headers, a JSON object.")
 @_wait_option
 @_traceback_option
 @_json_option
 @click.pass_obj
-def call(state: Globals, name: str, wait: float | None, traceback: bool, as_json: bool, **options: Any) -> None:
+def call(
+    state: Globals, name: str, wait: float | str | None, traceback: bool, as_json: bool, **options: Any
+) -> None:
     """Send a task by its name.
 
     Prints the id of the call or, with --wait, its result. Arguments are checked when -A names an app that has
@@ -99,22 +91,19 @@ def call(state: Globals, name: str, wait: float | None, traceback: bool, as_json
       umbel -b redis://localhost call mail.send --kwargs '{"to": "ada"}' --countdown 60
     """
     app = the_app(state)
-    args, kwargs = (_with_types(options.pop(key)) for key in ("args", "kwargs"))
+    args, kwargs = options.pop("args"), options.pop("kwargs")
     given = {key: value for key, value in options.items() if value is not None}
     if not app.broker.caps.processes:
-        raise click.UsageError(f"{app.broker.url} lives inside one process: no worker would see this call. Use -b.")
+        raise click.UsageError(
+            f"{app.broker.url} lives inside one process: no worker would see this call. Use -b."
+        )
     sent = _send(state, app, name, args, kwargs, given)
     if wait is not None:
-        _report(app, sent, wait, traceback=traceback, as_json=as_json)
+        _report(sent, wait, traceback=traceback, as_json=as_json)
     elif as_json:
         emit_json({"id": sent.id})
     else:
         click.echo(sent.id)
-
-
-def _with_types(value: Any) -> Any:
-    """``{"__type__": "datetime", ...}`` as a datetime, the way that messages write it."""
-    return kombu_types.loads(json.dumps(value).encode())
 
 
 def _send(
@@ -126,9 +115,9 @@ def _send(
     task = app.tasks.get(name)
     if task is not None:
         try:
-            return task.apply_async(args, kwargs, **options)
+            return app.send_task(name, args, kwargs, **options)
         except TypeError as exc:
-            exits.fail(f"{exc}", exits.USAGE)
+            exits.fail(str(exc), exits.USAGE)
     close = difflib.get_close_matches(name, list(app.tasks), n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     state.note(
@@ -143,29 +132,25 @@ def _send(
 @_traceback_option
 @_json_option
 @click.pass_obj
-def result(state: Globals, task_id: str, wait: float | None, traceback: bool, as_json: bool) -> None:
+def result(state: Globals, task_id: str, wait: float | str | None, traceback: bool, as_json: bool) -> None:
     """Print the result of a call.
 
     Text is printed as it is, everything else as JSON. Exits with 0 when the task succeeded, 1 when it failed or
     was revoked, 3 when there is no result: the message then says where the call is.
     """
     app = the_app(state)
-    _report(app, app.AsyncResult(task_id), wait, traceback=traceback, as_json=as_json)
+    _report(app.AsyncResult(task_id), wait, traceback=traceback, as_json=as_json)
 
 
 # ------------------------------------------------------------------------------------------------- results
 
 
-def _report(
-    app: Umbel, awaited: AsyncResult[Any], wait: float | None, *, traceback: bool, as_json: bool
-) -> None:
+def _report(awaited: AsyncResult[Any], wait: float | str | None, *, traceback: bool, as_json: bool) -> None:
     """Print a result, or say why there is none, and end with the exit code of either."""
     if wait is not None:
-        try:
-            awaited.wait(None if wait == _FOR_EVER else wait, propagate=False)
-        except TimeoutError:
-            pass
-    where = None if awaited.ready() else _locate(app, awaited.id)
+        with contextlib.suppress(TimeoutError):
+            awaited.wait(wait if isinstance(wait, float) else None, propagate=False)
+    where = None if awaited.ready() else awaited.locate()
     if as_json:
         emit_json(_as_json(awaited, where))
     elif awaited.successful():
@@ -192,8 +177,30 @@ def _printable(value: Any) -> str:
     return json.dumps(msgspec.to_builtins(value, enc_hook=str, str_keys=True), ensure_ascii=False)
 
 
-def _locate(app: Umbel, task_id: str) -> Located | None:
-    return None
+def _why_not_yet(awaited: AsyncResult[Any], where: Located | None, wait: float | str | None) -> str:
+    """Where the call is, in one sentence, and what to do."""
+    waited = f" after {duration(wait)}" if isinstance(wait, float) else ""
+    state = awaited.state
+    if where is not None:
+        reason = f" ({where.reason.rstrip('.')})" if where.reason else ""
+        progress = f" Its state is {state}." if state != PENDING else ""
+        return f"No result yet{waited}: the call {_WHERE[where.shelf].format(queue=where.queue, reason=reason)}{progress}"
+    if state != PENDING:
+        detail = f": {_printable(awaited.result)}" if awaited.result is not None else ""
+        return f"No result yet{waited}: its state is {state}{detail}."
+    return (
+        f"Nothing is known of a call with the id {awaited.id!r} on {awaited.app.broker.url}: it was never sent, or it "
+        "has ended and its result was not kept or has expired (result_expires)."
+    )
+
+
+_WHERE: dict[Shelf, str] = {
+    "waiting": "waits in the queue {queue!r}. `umbel status` shows whether a worker serves it.",
+    "scheduled": "is scheduled for later in the queue {queue!r}{reason}.",
+    "held": "is held by a worker, from the queue {queue!r}.",
+    "parked": "is parked, out of the queue {queue!r}{reason}: it returns when a worker knows its task.",
+    "dead": "is dead, out of the queue {queue!r}{reason}. See `umbel dead show ID`.",
+}
 
 
 def _as_json(awaited: AsyncResult[Any], where: Located | None) -> dict[str, Any]:
@@ -203,7 +210,9 @@ def _as_json(awaited: AsyncResult[Any], where: Located | None) -> dict[str, Any]
         "state": awaited.state,
         "ready": awaited.ready(),
         "result": None if failed else value,
-        "error": {"type": type(value).__name__, "message": str(value)} if failed and value is not None else None,
+        "error": {"type": type(value).__name__, "message": str(value)}
+        if failed and value is not None
+        else None,
         "traceback": awaited.traceback,
         "date_done": awaited.date_done,
         "where": None,

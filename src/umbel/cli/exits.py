@@ -11,7 +11,18 @@ import click
 
 from umbel.errors import CallError, ConfigurationError, MessageError, OperationalError, UmbelError
 
-__all__ = ["ABSENT", "EPILOG", "FAILED", "INTERRUPTED", "OK", "UNREACHABLE", "USAGE", "Stop", "fail", "stop_for"]
+__all__ = [
+    "ABSENT",
+    "EPILOG",
+    "FAILED",
+    "INTERRUPTED",
+    "OK",
+    "UNREACHABLE",
+    "USAGE",
+    "Stop",
+    "fail",
+    "stop_for",
+]
 
 OK = 0
 FAILED = 1
@@ -38,7 +49,7 @@ class Stop(click.ClickException):
 
     def __init__(self, message: str, code: int = FAILED) -> None:
         super().__init__(message)
-        self.exit_code = code
+        self.exit_code = code  # type: ignore[misc]  # click reads it from the instance
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the message, with the traceback of what caused it when UMBEL_DEBUG is set."""

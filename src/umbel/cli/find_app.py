@@ -27,7 +27,7 @@ from typing import Any, TypeGuard
 
 import click
 
-from umbel import Umbel
+from umbel import Task, Umbel
 from umbel.errors import ConfigurationError, UmbelError
 
 __all__ = ["AppNotFound", "find_app", "likely_apps"]
@@ -67,9 +67,15 @@ def likely_apps(directory: Path) -> list[str]:
     """Modules in `directory` whose source creates an app, for a hint. Reads, does not import."""
     found = []
     for path in sorted(directory.glob("*.py")) + sorted(directory.glob("*/*.py")):
-        if path.is_file() and path.stat().st_size < 1_000_000 and "Umbel(" in path.read_text(errors="replace"):
+        if (
+            path.is_file()
+            and path.stat().st_size < 1_000_000
+            and "Umbel(" in path.read_text(errors="replace")
+        ):
             parts = path.relative_to(directory).with_suffix("").parts
-            found.append(".".join(parts[:-1] if parts[-1] in (*NAMES, "__init__") and len(parts) > 1 else parts))
+            found.append(
+                ".".join(parts[:-1] if parts[-1] in (*NAMES, "__init__") and len(parts) > 1 else parts)
+            )
     return list(dict.fromkeys(found))
 
 
@@ -270,6 +276,8 @@ def _is_app(value: Any) -> TypeGuard[Umbel]:
 
 def _described(thing: Any) -> str:
     kind = type(thing)
+    if issubclass(kind, Task):
+        return f"a task. Name the app that has it, or the module: {_HOW}"
     if kind.__module__.partition(".")[0] == "celery" and kind.__name__ == "Celery":
         return "an app of Celery. Make it one of Umbel: from umbel import Umbel; app = Umbel(...)"
     return f"of type {kind.__module__}.{kind.__qualname__}. {_HOW}"

@@ -78,7 +78,9 @@ def _lister(shelf: Shelf) -> Callable[..., None]:
     return list_shelf
 
 
-def list_messages(state: Globals, shelf: Shelf, queues: tuple[str, ...], *, limit: int, as_json: bool) -> None:
+def list_messages(
+    state: Globals, shelf: Shelf, queues: tuple[str, ...], *, limit: int, as_json: bool
+) -> None:
     """Print the first `limit` messages of a shelf."""
     with connected(state) as session:
         # One more than asked for tells whether there are more.

@@ -56,7 +56,8 @@ def print_messages(shelf: Shelf, messages: Sequence[Shelved]) -> None:
     else:
         headers = ["id", "task", "queue", "priority", "arguments"]
         rows = [
-            [m.task_id, m.task or "?", m.queue, m.frame.priority if m.frame else "", _arguments(m)] for m in messages
+            [m.task_id, m.task or "?", m.queue, m.frame.priority if m.frame else "", _arguments(m)]
+            for m in messages
         ]
     if messages:
         emit_table(headers, rows)
@@ -108,7 +109,7 @@ def print_message(message: Shelved) -> None:
         pairs.append(("raw", repr(message.raw[:500])))
     for name, value in pairs:
         if value not in ("", None):
-            click.echo(f"{click.style(f'{name + ":":<13}', bold=True)}{value}")
+            click.echo(click.style(f"{name}:".ljust(13), bold=True) + str(value))
     for entry in (frame.headers.get(HISTORY_HEADER) or []) if frame is not None else []:
         click.echo(f"  {entry.get('at', '')}  {entry.get('worker', '')}  {entry.get('what', '')}")
 

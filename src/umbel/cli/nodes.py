@@ -34,7 +34,8 @@ def status(state: Globals, as_json: bool) -> None:
         print_nodes(nodes)
     if not nodes:
         exits.fail(
-            f"No worker is alive on {session.broker.url}. Start one: umbel -A tasks worker -l info", exits.ABSENT
+            f"No worker is alive on {session.broker.url}. Start one: umbel -A tasks worker -l info",
+            exits.ABSENT,
         )
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import json
+from datetime import datetime
 from typing import Any
 
 import click
 
+from umbel.core import kombu_types
+
 __all__ = [
-    "Json",
     "exclude_option",
     "force_option",
+    "json_array",
+    "json_object",
     "json_option",
     "limit_option",
+    "moment",
+    "moment_or_seconds",
     "queues_option",
+    "seconds",
     "split_names",
 ]
 
@@ -24,35 +30,73 @@ def split_names(ctx: click.Context, param: click.Parameter, value: tuple[str, ..
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-class Json(click.ParamType):
-    """A value written as JSON, of a given type.
+def json_array(value: Any) -> list[Any]:
+    """Type of an option: a JSON array."""
+    parsed: list[Any] = _parsed(value, list, "a JSON array, such as '[1, \"two\"]'")
+    return parsed
 
-    Values of kombu's dialect, such as ``{"__type__": "datetime", ...}``, are left to whoever encodes them.
-    """
 
-    def __init__(self, kind: type[list[Any]] | type[dict[Any, Any]]) -> None:
-        self.kind = kind
-        self.name = "JSON"
-        self.wanted = "a JSON array, such as '[1, \"two\"]'" if kind is list else "a JSON object, such as '{\"x\": 1}'"
+def json_object(value: Any) -> dict[str, Any]:
+    """Type of an option: a JSON object."""
+    parsed: dict[str, Any] = _parsed(value, dict, "a JSON object, such as '{\"x\": 1}'")
+    return parsed
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Parse `value`, or end the command with what is wrong in it."""
-        if not isinstance(value, str):
-            return value
-        try:
-            parsed = json.loads(value)
-        except ValueError as exc:
-            self.fail(f"{value!r} is not JSON ({exc}). Expected {self.wanted}.", param, ctx)
-        if not isinstance(parsed, self.kind):
-            self.fail(f"{value!r} is not {self.wanted}.", param, ctx)
-        return parsed
+
+def _parsed(value: Any, kind: type, wanted: str) -> Any:
+    """`value` read as JSON in kombu's dialect: ``{"__type__": "datetime", ...}`` is a datetime, as in messages."""
+    if isinstance(value, kind):
+        return value
+    try:
+        parsed = kombu_types.loads(value.encode())
+    except ValueError as exc:
+        raise click.BadParameter(f"{value!r} is not JSON ({exc}). Expected {wanted}.") from exc
+    if not isinstance(parsed, kind):
+        raise click.BadParameter(f"{value!r} is not {wanted}.")
+    return parsed
+
+
+def seconds(value: Any) -> float:
+    """Type of an option: a number of seconds, not negative."""
+    try:
+        number = float(value)
+    except ValueError as exc:
+        raise click.BadParameter(f"{value!r} is not a number of seconds.") from exc
+    if number != number or number < 0:
+        raise click.BadParameter(f"{value!r} is not a number of seconds from 0.")
+    return number
+
+
+def moment(value: Any) -> datetime:
+    """Type of an option: a time in ISO 8601."""
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError as exc:
+        raise click.BadParameter(f"{value!r} is not a time such as 2030-01-31T18:00:00+01:00.") from exc
+
+
+def moment_or_seconds(value: Any) -> datetime | float:
+    """Type of an option: either of the two."""
+    try:
+        return seconds(value)
+    except click.BadParameter:
+        return moment(value)
 
 
 queues_option = click.option(
-    "-Q", "--queues", multiple=True, callback=split_names, metavar="NAMES", help="Only these queues, separated by commas."
+    "-Q",
+    "--queues",
+    multiple=True,
+    callback=split_names,
+    metavar="NAMES",
+    help="Only these queues, separated by commas.",
 )
 exclude_option = click.option(
-    "-X", "--exclude-queues", multiple=True, callback=split_names, metavar="NAMES", help="All but these queues."
+    "-X",
+    "--exclude-queues",
+    multiple=True,
+    callback=split_names,
+    metavar="NAMES",
+    help="All but these queues.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 limit_option = click.option(

@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -24,7 +24,9 @@ def emit_json(value: Any) -> None:
     click.echo(json.dumps(plain, indent=2, ensure_ascii=False))
 
 
-def emit_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[int] = ()) -> None:
+def emit_table(
+    headers: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[int] = ()
+) -> None:
     """Print a table: columns as wide as they need to be, the last one cut to the width of the terminal.
 
     `right`: indices of the columns that are aligned to the right.
@@ -98,7 +100,7 @@ def stamp(moment: float | None) -> str:
 
 def when_iso(moment: float | None) -> str | None:
     """A Unix time as ISO 8601 in UTC, for JSON."""
-    return None if moment is None else datetime.fromtimestamp(moment, timezone.utc).isoformat()
+    return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat()
 
 
 def plural(count: int, noun: str, nouns: str = "") -> str:

@@ -96,7 +96,9 @@ def _apsw_library() -> str:
 def _about(app: Umbel, *, named: bool) -> dict[str, Any]:
     results = app.result_url
     return {
-        "app": (app.main or "__main__") if named else "none named (-A): these are the defaults and the environment",
+        "app": (app.main or "__main__")
+        if named
+        else "none named (-A): these are the defaults and the environment",
         "broker": mask_url(app.broker_url),
         "results": mask_url(results) if results else "none: set result_backend to keep results",
         "queues": sorted(app.conf.task_queues or [app.conf.task_default_queue], key=str),

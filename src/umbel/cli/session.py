@@ -26,8 +26,8 @@ T = TypeVar("T")
 def the_app(state: Globals, *, needed_for: str = "") -> Umbel:
     """The app of ``-A``, with ``-b`` and ``--result-backend`` applied to it.
 
-    Without ``-A``: an app without tasks on the broker of ``-b``, of the environment or the embedded default; unless
-    the command needs one, which `needed_for` says in words.
+    Without ``-A``: an app without tasks on the broker of ``-b``, of the environment or the embedded default. The
+    command `needed_for` cannot do with that one: AppNotFound.
     """
     if state.app:
         app = find_app(state.app)
@@ -43,14 +43,13 @@ def the_app(state: Globals, *, needed_for: str = "") -> Umbel:
 
 
 def _how_to_name_one(needed_for: str) -> str:
-    here = Path.cwd()
-    likely = likely_apps(here)
+    command = f"umbel {needed_for}"
+    likely = likely_apps(Path.cwd())
     if likely:
-        return f"{needed_for} needs an app, and none is named. {here} has one: umbel -A {likely[0]} …"
-    return (
-        f"{needed_for} needs an app, and none is named. Name the module that holds it, umbel -A tasks …, "
-        "or set UMBEL_APP; `umbel demo` needs none."
-    )
+        found = f"{likely[0]!r} here looks like one: umbel -A {likely[0]} {needed_for}"
+    else:
+        found = f"Name the module that holds it: umbel -A tasks {needed_for} (or set UMBEL_APP)"
+    return f"{command!r} needs an app, and none is named. {found}"
 
 
 class Session:

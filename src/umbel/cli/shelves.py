@@ -12,7 +12,7 @@ from umbel.cli.base import Globals, UmbelGroup
 from umbel.cli.editing import Draft, as_text, draft_of, from_text, rewritten
 from umbel.cli.listing import list_messages
 from umbel.cli.messages import message_as_json, print_message, print_messages
-from umbel.cli.options import Json, force_option, json_option, limit_option, queues_option
+from umbel.cli.options import force_option, json_array, json_object, json_option, limit_option, queues_option
 from umbel.cli.output import emit_json, plural
 from umbel.cli.session import Session, connected
 from umbel.errors import CallError
@@ -36,7 +36,9 @@ class Choice(NamedTuple):
     def of(self, session: Session, shelf: Aside) -> list[Shelved]:
         """Those messages. Ends the command with 3 when an id matches none, or several calls."""
         if not self.ids and not self.everything:
-            raise click.UsageError(f"Name messages by their ids (umbel {shelf} list shows them), or say --all.")
+            raise click.UsageError(
+                f"Name messages by their ids (umbel {shelf} list shows them), or say --all."
+            )
         found = session.run(session.broker.browse(shelf, self.queues, limit=_ALL))
         if self.task:
             found = [message for message in found if message.task == self.task]
@@ -46,9 +48,7 @@ class Choice(NamedTuple):
         for wanted in self.ids:
             matching = _matching(found, wanted)
             if not matching:
-                exits.fail(
-                    f"No {_WORD[shelf]} has the id {wanted!r}. See: umbel {shelf} list", exits.ABSENT
-                )
+                exits.fail(f"No {_WORD[shelf]} has the id {wanted!r}. See: umbel {shelf} list", exits.ABSENT)
             chosen |= {message.key: message for message in matching}
         return list(chosen.values())
 
@@ -101,7 +101,9 @@ def requeue(state: Globals, shelf: Aside, choice: Choice) -> None:
         messages = choice.of(session, shelf)
         count = session.run(session.broker.requeue(shelf, [message.key for message in messages]))
     queues = sorted({message.queue for message in messages})
-    click.echo(f"Put {plural(count, 'message')} back into {', '.join(queues)}." if queues else "Nothing to put back.")
+    click.echo(
+        f"Put {plural(count, 'message')} back into {', '.join(queues)}." if queues else "Nothing to put back."
+    )
 
 
 def delete(state: Globals, shelf: Aside, choice: Choice, *, force: bool) -> None:
@@ -130,8 +132,7 @@ class Changes(NamedTuple):
                 draft = draft._replace(args=self.args)
             if self.kwargs is not None:
                 draft = draft._replace(kwargs=self.kwargs)
-            # Through the text, so that {"__type__": ...} means on the command line what it means in the editor.
-            return from_text(as_text(draft))
+            return draft
         text = as_text(before)
         while True:
             edited = click.edit(text, extension=".json")
@@ -151,7 +152,9 @@ def edit(state: Globals, task_id: str, changes: Changes, *, replay: bool) -> Non
         (message, *others) = Choice((task_id,), False, None, ()).of(session, "dead")
         if others:
             keys = ", ".join(m.key for m in (message, *others))
-            exits.fail(f"Several dead letters have the id {task_id!r}. Name one by its key: {keys}", exits.USAGE)
+            exits.fail(
+                f"Several dead letters have the id {task_id!r}. Name one by its key: {keys}", exits.USAGE
+            )
         if message.frame is None:
             exits.fail(f"{task_id} is not a readable message, so it cannot be edited.", exits.USAGE)
         draft = changes.draft(draft_of(message.frame))
@@ -164,7 +167,9 @@ def edit(state: Globals, task_id: str, changes: Changes, *, replay: bool) -> Non
         if check is not None:
             check(call.args, call.kwargs)
         if not session.run(session.broker.rewrite(message.key, frame)):
-            exits.fail(f"{task_id} is not among the dead letters any more. Nothing was changed.", exits.ABSENT)
+            exits.fail(
+                f"{task_id} is not among the dead letters any more. Nothing was changed.", exits.ABSENT
+            )
         if replay:
             session.run(session.broker.requeue("dead", [message.key]))
     click.echo(f"Changed {call.id}" + (f" and put it back into {message.queue}." if replay else "."))
@@ -210,20 +215,20 @@ def _add_commands(group: click.Group, shelf: Aside) -> None:
     @_choosing
     @json_option
     @click.pass_obj
-    def show_command(state: Globals, as_json: bool, **choice: Any) -> None:
+    def show_command(state: Globals, /, as_json: bool, **choice: Any) -> None:
         show(state, shelf, Choice(**choice), as_json=as_json)
 
     @group.command(name="requeue", help=f"Put {word}s back into their queues, with a clean count.")
     @_choosing
     @click.pass_obj
-    def requeue_command(state: Globals, **choice: Any) -> None:
+    def requeue_command(state: Globals, /, **choice: Any) -> None:
         requeue(state, shelf, Choice(**choice))
 
     @group.command(name="delete", help=f"Delete {word}s for good.")
     @_choosing
     @force_option
     @click.pass_obj
-    def delete_command(state: Globals, force: bool, **choice: Any) -> None:
+    def delete_command(state: Globals, /, force: bool, **choice: Any) -> None:
         delete(state, shelf, Choice(**choice), force=force)
 
 
@@ -233,8 +238,8 @@ _add_commands(parked, "parked")
 
 @dead.command(name="edit")
 @click.argument("task_id", metavar="ID")
-@click.option("--args", type=Json(list), help="New positional arguments, a JSON array.")
-@click.option("--kwargs", type=Json(dict), help="New keyword arguments, a JSON object.")
+@click.option("--args", type=json_array, metavar="JSON", help="New positional arguments, a JSON array.")
+@click.option("--kwargs", type=json_object, metavar="JSON", help="New keyword arguments, a JSON object.")
 @click.option("--requeue", "replay", is_flag=True, help="Put it back into its queue afterwards.")
 @click.pass_obj
 def edit_command(

@@ -41,7 +41,10 @@ _REFUSED = (
         click.Option(["-B", "--beat"], is_flag=True),
         "Periodic tasks come in a later version. Until then let cron or a systemd timer run `umbel call NAME`.",
     ),
-    (click.Option(["-s", "--schedule-filename"]), "It belongs to -B: periodic tasks come in a later version."),
+    (
+        click.Option(["-s", "--schedule-filename"]),
+        "It belongs to -B: periodic tasks come in a later version.",
+    ),
     (click.Option(["--scheduler"]), "It belongs to -B: periodic tasks come in a later version."),
     (
         click.Option(["-D", "--detach"], is_flag=True),
@@ -51,7 +54,10 @@ _REFUSED = (
     (click.Option(["--uid"]), "Let the service manager choose the user (User= in a systemd unit)."),
     (click.Option(["--gid"]), "Let the service manager choose the group (Group= in a systemd unit)."),
     (click.Option(["--umask"]), "Let the service manager set it (UMask= in a systemd unit)."),
-    (click.Option(["--executable"]), "Start the worker with that interpreter: /path/to/python -m umbel worker."),
+    (
+        click.Option(["--executable"]),
+        "Start the worker with that interpreter: /path/to/python -m umbel worker.",
+    ),
 )
 
 
@@ -86,24 +92,100 @@ def _level(ctx: click.Context, param: click.Parameter, value: str) -> str:
 
 
 @click.command(cls=Command)
-@click.option("-n", "--hostname", "name", default="umbel@%h", show_default=True, help="Name of the worker; %h is the host, %n its first part, %d its domain.")
-@click.option("-Q", "--queues", multiple=True, callback=split_names, metavar="NAMES", help="Queues to take tasks from, separated by commas. [default: those of the settings]")
-@click.option("-X", "--exclude-queues", multiple=True, callback=split_names, metavar="NAMES", help="Queues to leave alone.")
-@click.option("-I", "--include", multiple=True, callback=split_names, metavar="MODULES", help="Import these modules too.")
-@click.option("-P", "--pool", callback=_not_built, metavar="POOL", help="prefork, threads, asyncio or solo. [default: worker_pool, prefork]")
-@click.option("-c", "--concurrency", type=click.IntRange(min=1), help="Tasks that run at a time. [default: worker_concurrency, one per CPU]")
-@click.option("-l", "--loglevel", default="WARNING", show_default=True, callback=_level, metavar="LEVEL", help="debug, info, warning, error or critical.")
-@click.option("-f", "--logfile", type=click.Path(dir_okay=False), help="Log to this file, not to standard error.")
-@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Lines for people, or one JSON object a line.")
+@click.option(
+    "-n",
+    "--hostname",
+    "name",
+    default="umbel@%h",
+    show_default=True,
+    help="Name of the worker; %h is the host, %n its first part, %d its domain.",
+)
+@click.option(
+    "-Q",
+    "--queues",
+    multiple=True,
+    callback=split_names,
+    metavar="NAMES",
+    help="Queues to take tasks from, separated by commas. [default: those of the settings]",
+)
+@click.option(
+    "-X",
+    "--exclude-queues",
+    multiple=True,
+    callback=split_names,
+    metavar="NAMES",
+    help="Queues to leave alone.",
+)
+@click.option(
+    "-I",
+    "--include",
+    multiple=True,
+    callback=split_names,
+    metavar="MODULES",
+    help="Import these modules too.",
+)
+@click.option(
+    "-P",
+    "--pool",
+    callback=_not_built,
+    metavar="POOL",
+    help="prefork, threads, asyncio or solo. [default: worker_pool, prefork]",
+)
+@click.option(
+    "-c",
+    "--concurrency",
+    type=click.IntRange(min=1),
+    help="Tasks that run at a time. [default: worker_concurrency, one per CPU]",
+)
+@click.option(
+    "-l",
+    "--loglevel",
+    default="WARNING",
+    show_default=True,
+    callback=_level,
+    metavar="LEVEL",
+    help="debug, info, warning, error or critical.",
+)
+@click.option(
+    "-f", "--logfile", type=click.Path(dir_okay=False), help="Log to this file, not to standard error."
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Lines for people, or one JSON object a line.",
+)
 @click.option("--autoreload", is_flag=True, help="Start anew when a source file changes. For development.")
 @click.option("--purge", is_flag=True, help="Delete what waits in the queues first. It cannot be undone.")
-@click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Hard limit of every task: its process is killed.")
-@click.option("--soft-time-limit", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Soft limit: SoftTimeLimitExceeded is raised in the task.")
-@click.option("--max-tasks-per-child", type=click.IntRange(min=1), help="Replace a child process after so many tasks.")
-@click.option("--max-memory-per-child", type=click.IntRange(min=1), metavar="KIB", help="Replace a child process that has grown beyond this.")
-@click.option("--pidfile", type=click.Path(dir_okay=False), help="Write the process id here; refuse to start while another worker does.")
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Hard limit of every task: its process is killed.",
+)
+@click.option(
+    "--soft-time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Soft limit: SoftTimeLimitExceeded is raised in the task.",
+)
+@click.option(
+    "--max-tasks-per-child", type=click.IntRange(min=1), help="Replace a child process after so many tasks."
+)
+@click.option(
+    "--max-memory-per-child",
+    type=click.IntRange(min=1),
+    metavar="KIB",
+    help="Replace a child process that has grown beyond this.",
+)
+@click.option(
+    "--pidfile",
+    type=click.Path(dir_okay=False),
+    help="Write the process id here; refuse to start while another worker does.",
+)
 @click.pass_context
-def worker(ctx: click.Context, pidfile: str | None, include: tuple[str, ...], **options: Any) -> None:
+def worker(ctx: click.Context, /, pidfile: str | None, include: tuple[str, ...], **options: Any) -> None:
     """Run tasks until told to stop.
 
     SIGTERM or Ctrl-C: running tasks may finish; a second one, or SIGQUIT, interrupts them and hands them back.
@@ -115,7 +197,7 @@ def worker(ctx: click.Context, pidfile: str | None, include: tuple[str, ...], **
     """
     state = ctx.ensure_object(Globals)
     inert = [param.opts[0] for param in _INERT if options.pop(str(param.name)) not in (None, False)]
-    app = the_app(state, needed_for="A worker")
+    app = the_app(state, needed_for="worker")
     if inert:
         verb = "is" if len(inert) == 1 else "are"
         state.note(f"{', '.join(inert)} {verb} accepted for Celery's sake and changes nothing here.")

@@ -1,0 +1,168 @@
+"""A project in a folder of its own, and the command line run on it as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TASKS = """
+import asyncio
+
+from umbel import Umbel
+
+app = Umbel("tasks", broker="sqlite:///{database}", backend="sqlite:///{database}")
+
+
+@app.task
+def add(x, y):
+    return x + y
+
+
+@app.task
+def greet(name="world"):
+    return f"hello {{name}}"
+
+
+@app.task
+def divide(x, y):
+    return x / y
+
+
+@app.task
+async def later(seconds):
+    await asyncio.sleep(seconds)
+    return "done"
+"""
+
+
+class Ended:
+    """What a finished command said."""
+
+    def __init__(self, process: subprocess.CompletedProcess[str]) -> None:
+        self.code = process.returncode
+        self.out = process.stdout
+        self.err = process.stderr
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    def __repr__(self) -> str:
+        return f"exit code {self.code}\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
+
+
+class Project:
+    """A folder with ``tasks.py``, whose app lives on a SQLite file in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.database = folder / "queue.db"
+        self.url = f"sqlite:///{self.database}"
+        self.env = {name: value for name, value in os.environ.items() if not name.startswith("UMBEL_")}
+        self.write("tasks.py", TASKS.format(database=self.database))
+
+    def write(self, name: str, source: str) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(source))
+        return path
+
+    def run(
+        self, *args: str, stdin: str = "", env: dict[str, str] | None = None, timeout: float = 60
+    ) -> Ended:
+        """``umbel ARGS`` in the folder, to its end."""
+        return Ended(
+            subprocess.run(
+                [sys.executable, "-m", "umbel", *args],
+                cwd=self.folder,
+                env=self.env | (env or {}),
+                input=stdin,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+            )
+        )
+
+    def ok(self, *args: str, stdin: str = "") -> Ended:
+        """The same, where nothing else than success will do."""
+        ended = self.run(*args, stdin=stdin)
+        assert ended.code == 0, ended
+        return ended
+
+
+class Worker:
+    """A worker process of a project. What it says is collected line by line."""
+
+    def __init__(self, project: Project, *args: str) -> None:
+        argv = [sys.executable, "-m", "umbel", "-A", "tasks", "worker", "-l", "info", "-c", "1", *args]
+        self.process = subprocess.Popen(
+            argv,
+            cwd=project.folder,
+            env=project.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._news = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._news:
+                self.lines.append(line)
+                self._news.notify_all()
+
+    @property
+    def said(self) -> str:
+        return "".join(self.lines)
+
+    def wait_for(self, text: str, timeout: float = 30) -> None:
+        """Until the worker has said `text`."""
+        with self._news:
+            assert self._news.wait_for(lambda: text in self.said, timeout), f"no {text!r} in:\n{self.said}"
+
+    def stop(self, signum: int = signal.SIGTERM) -> int:
+        """Send a signal and wait; the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signum)
+        code = self.process.wait(30)
+        self._reader.join(10)
+        return code
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+@pytest.fixture
+def start_worker(project: Project) -> Iterator[Callable[..., Worker]]:
+    """Starts workers of the project; those still alive at the end are stopped."""
+    workers: list[Worker] = []
+
+    def start(*args: str) -> Worker:
+        worker = Worker(project, *args)
+        workers.append(worker)
+        return worker
+
+    yield start
+    for worker in workers:
+        if worker.process.poll() is None:
+            worker.stop(signal.SIGQUIT)
+        if worker.process.stdout is not None:
+            worker.process.stdout.close()
