@@ -22,9 +22,10 @@ from umbel.worker.child import serve
 from umbel.worker.crew import Child
 from umbel.worker.ipc import make_ends
 from umbel.worker.journal import Journal
-from umbel.worker.node import Node, NodeSettings
+from umbel.worker.node import Node
 from umbel.worker.options import expand_name
 from umbel.worker.runner import Runner
+from umbel.worker.settings import NodeSettings
 from umbel.worker.verdict import Judge
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from umbel.core.frame import DELIVERIES_HEADER
+from umbel.core.policy import Ending
 from umbel.ports import Delivery, Frame, Receipt
 
 
@@ -26,8 +27,8 @@ class Held(msgspec.Struct, kw_only=True, gc=False):
     hard_limit: float | None = None
     begun_at: float | None = None
     """The loop's time at which the child said that it began, where it was asked to say so."""
-    doomed: str = ""
-    """Why the node has killed its child on account of this call: the ending that it gets, or ''."""
+    doomed: Ending | None = None
+    """The node has killed its child on account of this call: the ending that it gets."""
     lease_lost: bool = False
 
 

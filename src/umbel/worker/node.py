@@ -10,20 +10,15 @@ import asyncio
 import contextlib
 import logging
 import os
-import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-import msgspec
-
+from umbel.core.policy import Ending
 from umbel.errors import OperationalError
 from umbel.ports import (
     Ack,
     Broker,
     Bury,
-    Delivery,
-    Frame,
-    NodeInfo,
     Outgoing,
     Park,
     Record,
@@ -34,42 +29,26 @@ from umbel.ports import (
     Signal,
 )
 from umbel.worker.crew import Child, Crew
+from umbel.worker.fetcher import Fetcher
 from umbel.worker.inflight import Held, Inflight
 from umbel.worker.ipc import Begun, Done, Dropped, FrameBuffer, Progress, Ready, Report, decode_report
 from umbel.worker.journal import Journal
+from umbel.worker.pauses import pause_after
+from umbel.worker.presence import Presence
+from umbel.worker.settings import NodeSettings
 from umbel.worker.settler import Settler
 from umbel.worker.verdict import Judge
 
 logger = logging.getLogger("umbel.worker")
 
-RESERVE_WAIT = 5.0
 BUFFER_SECONDS = 1.0
-ANNOUNCE_SECONDS = 5.0
+"""What has waited in the buffer for so long goes back to its queue: another worker may be free."""
 TICK = 0.020
 DEATH_NOTICE_SECONDS = 1.0
 """How long the end of a connection waits for the supervisor's word on how the child died."""
-_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-
-
-class NodeSettings(msgspec.Struct, kw_only=True, frozen=True):
-    """What a node needs to know of the worker's settings. Durations in seconds."""
-
-    name: str
-    id: str
-    """New at every start; the holder of its leases."""
-    queues: tuple[str, ...]
-    pool: str
-    children: int
-    slots: int
-    """Calls that one child runs at a time."""
-    lease: float = 30.0
-    grace: float | None = None
-    """How long a warm shutdown waits for running tasks; None: until they end."""
-    max_tasks_per_child: int | None = None
-    max_memory_per_child: int | None = None
-    """KiB."""
-    predecessor: str = ""
-    """The id of the node that this one replaces: its leases are ended at once."""
+FLUSH_SECONDS = 10.0
+"""How long a shutdown waits for the broker to take the last endings."""
+GOODBYE_SECONDS = 5.0
 
 
 class Node:
@@ -90,49 +69,62 @@ class Node:
         self.journal = journal
         self.crew = Crew()
         self.inflight = Inflight()
-        self.last_fetch = 0.0
         self.kill: Callable[[Child], None] = lambda child: os.kill(child.pid, 9)
         """How a child is killed."""
         self.on_ready: Callable[[], None] = lambda: None
-        self._credit = asyncio.Event()
+        self._presence = Presence(
+            settings,
+            broker,
+            started=journal.started_at,
+            tasks=sorted(judge.known_tasks()),
+            counters=self._counters,
+            heed=self._heed,
+        )
         self._ticking: asyncio.TimerHandle | None = None
         self._stop = asyncio.Event()
         self._cold = asyncio.Event()
         self._quiet = asyncio.Event()
         self._deaths: dict[int, asyncio.Future[str]] = {}
-        self._announce_now = asyncio.Event()
 
     # -- life ------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Work until ``stop``. Raises whatever one of the loops could not handle, after giving work back."""
         self._loop = asyncio.get_running_loop()
-        await self._connect()
         adopted = self.store is not None and self.broker.adopt(self.store)
         self.settler = Settler(self.broker, self.store, adopted=adopted, settled=self._settled)
+        self.fetcher = self._make_fetcher()
+        await self._connect()
+        fetching = asyncio.create_task(self.fetcher.run(), name="fetch")
         jobs = [
-            asyncio.create_task(job, name=name)
-            for name, job in [
-                ("fetch", self._fetch()),
-                ("renew", self._renew()),
-                ("announce", self._announce()),
-                ("signals", self._listen()),
-                ("watch", self._watch()),
-            ]
+            fetching,
+            asyncio.create_task(self.settler.run(), name="settle"),
+            asyncio.create_task(self._renew(), name="renew"),
+            asyncio.create_task(self._watch(), name="watch"),
+            asyncio.create_task(self._presence.announce(), name="announce"),
+            asyncio.create_task(self._presence.listen(), name="signals"),
         ]
-        settling = asyncio.create_task(self.settler.run(), name="settle")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         self.on_ready()
+        clean = False
         try:
-            done, _ = await asyncio.wait([stopping, settling, *jobs], return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait([stopping, *jobs], return_when=asyncio.FIRST_COMPLETED)
             for finished in done:
                 finished.result()
-            await self._shut_down(jobs[0])
+            await self._shut_down(fetching)
+            clean = True
         finally:
-            for job in [*jobs, settling, stopping]:
+            for job in [stopping, *jobs]:
                 job.cancel()
-            await asyncio.gather(*jobs, settling, stopping, return_exceptions=True)
-            await self._leave()
+            await asyncio.gather(stopping, *jobs, return_exceptions=True)
+            await self._leave(clean=clean)
+
+    def _make_fetcher(self) -> Fetcher:
+        fetcher = Fetcher(self.settings, self.broker, self.inflight, self.settler, self.judge, self.journal)
+        fetcher.wanted = self.crew.wanted
+        fetcher.admit = self._admit
+        fetcher.end = self._end
+        return fetcher
 
     def stop(self, *, cold: bool = False) -> None:
         """Begin to shut down: warm (running tasks may finish), or cold (they are killed and given back)."""
@@ -150,28 +142,14 @@ class Node:
                     count = await self.broker.reclaim(self.settings.predecessor)
                     logger.warning("Took back %d tasks that the previous node held.", count)
                 await self.broker.unpark(list(self.judge.known_tasks()))
-                await self._check_name()
+                await self._presence.check_name()
                 return
             except OperationalError as exc:
-                pause = _pause(attempt)
+                pause = pause_after(attempt)
                 logger.error("Cannot reach the broker: %s Trying again in %.1f s.", exc, pause)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stop.wait(), pause)
                     return
-
-    async def _check_name(self) -> None:
-        for other in await self.broker.nodes():
-            if other.name == self.settings.name and other.id not in (
-                self.settings.id,
-                self.settings.predecessor,
-            ):
-                logger.warning(
-                    "Another worker named %s is alive (pid %d, heard %.0f s ago). Both will work, but commands to one "
-                    "reach both; give each a name of its own with -n.",
-                    other.name,
-                    other.pid,
-                    other.seen_ago,
-                )
 
     async def _shut_down(self, fetching: asyncio.Task[None]) -> None:
         # 1. Reserve nothing more.
@@ -196,7 +174,7 @@ class Node:
                 self._release(interrupted)
         # 5. Let the last endings reach the store, then let the children go.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.settler.drained(), 10.0)
+            await asyncio.wait_for(self.settler.drained(), FLUSH_SECONDS)
         for child in list(self.crew.children.values()):
             child.dismiss()
 
@@ -208,95 +186,25 @@ class Node:
         for waiter in waiters:
             waiter.cancel()
 
-    async def _leave(self) -> None:
+    async def _leave(self, *, clean: bool) -> None:
         try:
-            await asyncio.wait_for(self._say_goodbye(), 5.0)
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                if clean:
+                    # What a cancelled reserve may have popped is given back now rather than when its lease ends.
+                    # After a failure tasks may still run; the next node takes them back when their children are dead.
+                    await self.broker.reclaim(self.settings.id)
+                await self._presence.leave()
         except (OperationalError, TimeoutError) as exc:
             logger.warning("Left without a word to the broker: %s", exc)
         await self.broker.close()
         if self.store is not None:
             await self.store.close()
 
-    async def _say_goodbye(self) -> None:
-        # What a cancelled reserve may have popped is given back now rather than when its lease ends.
-        await self.broker.reclaim(self.settings.id)
-        await self.broker.announce(self._info(), ttl=0)
-
     # -- from the broker -------------------------------------------------------------------------------
 
-    async def _fetch(self) -> None:
-        failures = 0
-        while True:
-            wanted = self.crew.wanted()
-            if wanted <= 0:
-                self._credit.clear()
-                await self._credit.wait()
-                continue
-            try:
-                deliveries = await self.broker.reserve(
-                    self.settings.queues,
-                    limit=wanted,
-                    lease=self.settings.lease,
-                    wait=RESERVE_WAIT,
-                    holder=self.settings.id,
-                )
-            except OperationalError as exc:
-                pause = _pause(failures)
-                failures += 1
-                logger.error("Cannot fetch: %s Trying again in %.1f s.", exc, pause)
-                await asyncio.sleep(pause)
-                continue
-            if failures:
-                logger.warning("Connected again to %s.", self.broker.url)
-                failures = 0
-            self.last_fetch = self._now()
-            if deliveries:
-                await self._admit(deliveries)
-
-    async def _admit(self, deliveries: Sequence[Delivery]) -> None:
-        now = self._now()
-        ready: list[Held] = []
-        early: list[Held] = []
-        for delivery in deliveries:
-            frame = delivery.frame
-            if frame is None:
-                self._bury_garbage(delivery)
-                continue
-            held = self.inflight.add(delivery, frame, now)
-            refusal = self.judge.refuse(held, revoked=delivery.revoked)
-            if refusal is not None:
-                self._end(held, *refusal)
-                continue
-            self.journal.received(held)
-            facts = self.judge.facts(frame.task_name)
-            if facts is not None:
-                held.report_begin = facts.reports_begin or _has_hard_limit(frame)
-                if not facts.acks_late:
-                    early.append(held)
-                    continue
-            ready.append(held)
-        if early:
-            ready += await self._acknowledge(early)
-        self.crew.offer(ready)
+    def _admit(self, calls: list[Held]) -> None:
+        self.crew.offer(calls)
         self._deal()
-
-    async def _acknowledge(self, early: list[Held]) -> list[Held]:
-        """Acknowledge before running. What proves stale is not run: somebody else has it."""
-        stale = set(await self.broker.settle([Ack(receipt=held.receipt) for held in early if held.receipt]))
-        ready = []
-        for held in early:
-            if held.receipt in stale:
-                self.inflight.drop(held.seq)
-            else:
-                held.receipt = None
-                ready.append(held)
-        return ready
-
-    def _bury_garbage(self, delivery: Delivery) -> None:
-        logger.error(
-            "Buried a message of queue %s that cannot be read: %s", delivery.receipt.queue, delivery.problem
-        )
-        self.settler.add(0, Bury(receipt=delivery.receipt, reason=delivery.problem or "not a message"))
 
     async def _renew(self) -> None:
         while True:
@@ -365,7 +273,7 @@ class Node:
                 self._quiet.set()
         else:
             self._deal()
-            self._credit.set()
+            self.fetcher.credit()
 
     def _begun(self, child: Child, report: Begun) -> None:
         held = child.handed.get(report.seq)
@@ -411,15 +319,16 @@ class Node:
         self._deaths.pop(child.pid, None)
         calls = list(child.handed.values())
         child.handed.clear()
-        guilty = [held for held in calls if held.doomed]
-        for held in guilty:
-            self._end(held, held.doomed, how)
-        neighbours = [held for held in calls if not held.doomed]
-        if guilty:
-            self.crew.offer(neighbours, first=True)
-        else:
-            for held in neighbours:
+        guilty = any(held.doomed for held in calls)
+        neighbours = []
+        for held in calls:
+            if held.doomed is not None:
+                self._end(held, held.doomed, how)
+            elif guilty:
+                neighbours.append(held)
+            else:
                 self._end(held, "lost", how)
+        self.crew.offer(neighbours, first=True)
         self._forget_child(child)
 
     def _forget_child(self, child: Child) -> None:
@@ -430,7 +339,7 @@ class Node:
             self._quiet.set()
         else:
             self._deal()
-            self._credit.set()
+            self.fetcher.credit()
 
     def _retire_if_due(self, child: Child) -> None:
         limit = self.settings.max_tasks_per_child
@@ -446,7 +355,7 @@ class Node:
 
     # -- endings ---------------------------------------------------------------------------------------
 
-    def _end(self, held: Held, ending: str, reason: str) -> None:
+    def _end(self, held: Held, ending: Ending, reason: str) -> None:
         """End a call that no child can report on."""
         verdict = self.judge.conclude(held, ending, reason)
         self.journal.ended(held, ending, reason, verdict)
@@ -517,41 +426,10 @@ class Node:
                     self._retire(child)
                     self._retire_if_due(child)
 
-    async def _announce(self) -> None:
-        while True:
-            try:
-                await self.broker.announce(self._info(), ttl=ANNOUNCE_SECONDS * 4)
-            except OperationalError as exc:
-                logger.debug("Cannot announce this node: %s", exc)
-            await asyncio.sleep(ANNOUNCE_SECONDS * (0.9 + 0.2 * random.random()))
-
-    def _info(self) -> NodeInfo:
-        settings = self.settings
-        return NodeInfo(
-            name=settings.name,
-            id=settings.id,
-            pid=os.getpid(),
-            queues=list(settings.queues),
-            pool=settings.pool,
-            concurrency=settings.children * settings.slots,
-            tasks=sorted(self.judge.known_tasks()),
-            started=self.journal.started_at,
-            counters={**self.journal.counters, "active": self.crew.busy(), "held": len(self.inflight)},
-        )
-
     # -- hints -----------------------------------------------------------------------------------------
 
-    async def _listen(self) -> None:
-        failures = 0
-        while True:
-            try:
-                async for signal in self.broker.signals():
-                    failures = 0
-                    self._heed(signal)
-            except OperationalError as exc:
-                logger.debug("Not listening for signals: %s", exc)
-            await asyncio.sleep(_pause(failures))
-            failures += 1
+    def _counters(self) -> dict[str, int]:
+        return {**self.journal.counters, "active": self.crew.busy(), "held": len(self.inflight)}
 
     def _heed(self, signal: Signal) -> None:
         if signal.kind == "revoke":
@@ -609,15 +487,6 @@ def _with_record(settlement: Settlement | None, record: Record | None) -> Settle
     if isinstance(settlement, (Ack, Retry, Bury)):
         settlement.record = record
     return settlement
-
-
-def _has_hard_limit(frame: Frame) -> bool:
-    limits = frame.headers.get("timelimit")
-    return bool(limits and limits[0])
-
-
-def _pause(attempt: int) -> float:
-    return _PAUSES[min(attempt, len(_PAUSES) - 1)] * (0.75 + 0.5 * random.random())
 
 
 def _resident_kib(pid: int) -> int:

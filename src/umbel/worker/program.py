@@ -23,9 +23,10 @@ from umbel.worker.crew import Child
 from umbel.worker.ipc import ChildEnd
 from umbel.worker.journal import Journal
 from umbel.worker.logs import LogSettings, ProcessName, set_up
-from umbel.worker.node import Node, NodeSettings
+from umbel.worker.node import Node
 from umbel.worker.options import WorkerOptions, expand_name
 from umbel.worker.runner import Runner
+from umbel.worker.settings import NodeSettings
 from umbel.worker.supervisor import Plan, Supervisor
 from umbel.worker.verdict import Judge
 

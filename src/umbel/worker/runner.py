@@ -129,7 +129,9 @@ class Runner:
             return _parked(call, envelope, f"No worker here knows the task {envelope.task!r}.")
         if envelope.embed.chord is not None:
             # Run without being counted, it would leave its chord waiting for ever.
-            return _parked(call, envelope, "It is a member of a chord, which this version of Umbel does not join.")
+            return _parked(
+                call, envelope, "It is a member of a chord, which this version of Umbel does not join."
+            )
         request = Request.from_envelope(
             envelope, hostname=self._hostname, delivery_info=frame.properties.get("delivery_info")
         )
@@ -258,7 +260,8 @@ class Runner:
             done.summary = safe_repr(value)
 
     def _fail(self, execution: Execution, decision: Decision, done: Done, error: BaseException) -> None:
-        envelope, expected = execution.envelope, (Reject, *tuple(execution.task.throws))
+        envelope = execution.envelope
+        expected: tuple[type[BaseException], ...] = (Reject, *execution.task.throws)
         done.reason = error_line(error)
         done.traceback = "" if isinstance(error, expected) else traceback_text(error)
         if decision.state:

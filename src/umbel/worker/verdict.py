@@ -126,12 +126,12 @@ class Judge:
 
     # -- instead of a report ---------------------------------------------------------------------------
 
-    def conclude(self, held: Held, ending: str, reason: str) -> Verdict:
+    def conclude(self, held: Held, ending: Ending, reason: str) -> Verdict:
         """The verdict for a call that ends as `ending` without a word from its child."""
         frame, receipt = held.frame, held.receipt
         rules = self._rules(frame)
         deliveries = held.deliveries if receipt is not None else rules.max_deliveries
-        decision = decide(ending, rules, deliveries=deliveries)  # type: ignore[arg-type]
+        decision = decide(ending, rules, deliveries=deliveries)
         envelope = self._envelope(frame)
         record = None
         if decision.state and envelope is not None:
@@ -186,7 +186,7 @@ class Judge:
             except MessageError:
                 return None
 
-    def _error(self, ending: str, reason: str, held: Held) -> UmbelError:
+    def _error(self, ending: Ending, reason: str, held: Held) -> UmbelError:
         if ending == "timeout":
             return TimeLimitExceeded(held.hard_limit)
         if ending == "expired":

@@ -1,0 +1,140 @@
+"""From the broker to the buffer: waits for credit, reserves, admits what may run, gives the rest a named end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from umbel.core.policy import Ending
+from umbel.errors import OperationalError
+from umbel.ports import Ack, Broker, Bury, Delivery, Frame
+from umbel.worker.inflight import Held, Inflight
+from umbel.worker.journal import Journal
+from umbel.worker.pauses import pause_after
+from umbel.worker.settings import NodeSettings
+from umbel.worker.settler import Settler
+from umbel.worker.verdict import Judge
+
+logger = logging.getLogger("umbel.worker")
+
+RESERVE_WAIT = 5.0
+
+
+class Fetcher:
+    """Fetches for one node. `wanted` says how many calls there is room for, `admit` takes those that may run, and
+    `end` ends those that may not."""
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        broker: Broker,
+        inflight: Inflight,
+        settler: Settler,
+        judge: Judge,
+        journal: Journal,
+    ) -> None:
+        self._settings = settings
+        self._broker = broker
+        self._inflight = inflight
+        self._settler = settler
+        self._judge = judge
+        self._journal = journal
+        self._credit = asyncio.Event()
+        self.last_fetch: float | None = None
+        """The loop's time when the broker last answered."""
+        self.wanted: Callable[[], int] = lambda: 0
+        self.admit: Callable[[list[Held]], None] = lambda calls: None
+        self.end: Callable[[Held, Ending, str], None] = lambda held, ending, reason: None
+
+    def credit(self) -> None:
+        """There may be room again."""
+        self._credit.set()
+
+    async def run(self) -> None:
+        """Fetch until cancelled."""
+        failures = 0
+        while True:
+            wanted = self.wanted()
+            if wanted <= 0:
+                self._credit.clear()
+                await self._credit.wait()
+                continue
+            try:
+                deliveries = await self._broker.reserve(
+                    self._settings.queues,
+                    limit=wanted,
+                    lease=self._settings.lease,
+                    wait=RESERVE_WAIT,
+                    holder=self._settings.id,
+                )
+                self.last_fetch = asyncio.get_running_loop().time()
+                await self._take(deliveries)
+            except OperationalError as exc:
+                pause = pause_after(failures)
+                failures += 1
+                logger.error("Cannot fetch: %s Trying again in %.1f s.", exc, pause)
+                await asyncio.sleep(pause)
+                continue
+            if failures:
+                logger.warning("Connected again to %s.", self._broker.url)
+                failures = 0
+
+    async def _take(self, deliveries: Sequence[Delivery]) -> None:
+        now = asyncio.get_running_loop().time()
+        ready: list[Held] = []
+        early: list[Held] = []
+        for delivery in deliveries:
+            frame = delivery.frame
+            if frame is None:
+                self._bury_garbage(delivery)
+                continue
+            held = self._inflight.add(delivery, frame, now)
+            refusal = self._judge.refuse(held, revoked=delivery.revoked)
+            if refusal is not None:
+                self.end(held, *refusal)
+                continue
+            self._journal.received(held)
+            facts = self._judge.facts(frame.task_name)
+            if facts is not None:
+                held.report_begin = facts.reports_begin or _has_hard_limit(frame)
+                if not facts.acks_late:
+                    early.append(held)
+                    continue
+            ready.append(held)
+        if ready:
+            self.admit(ready)
+        if early:
+            self.admit(await self._acknowledge(early))
+
+    async def _acknowledge(self, early: list[Held]) -> list[Held]:
+        """Acknowledge before running. What proves stale is not run: somebody else has it."""
+        try:
+            stale = set(
+                await self._broker.settle([Ack(receipt=held.receipt) for held in early if held.receipt])
+            )
+        except OperationalError:
+            # Whether they were acknowledged is not known. Not running them is the lesser evil: those that were not
+            # come back when their lease ends; `acks_late = False` accepts that the others are lost.
+            for held in early:
+                self._inflight.drop(held.seq)
+            raise
+        ready = []
+        for held in early:
+            if held.receipt in stale:
+                self._inflight.drop(held.seq)
+            else:
+                held.receipt = None
+                ready.append(held)
+        return ready
+
+    def _bury_garbage(self, delivery: Delivery) -> None:
+        logger.error(
+            "Buried a message of queue %s that cannot be read: %s", delivery.receipt.queue, delivery.problem
+        )
+        self._settler.add(0, Bury(receipt=delivery.receipt, reason=delivery.problem or "not a message"))
+
+
+def _has_hard_limit(frame: Frame) -> bool:
+    limits = frame.headers.get("timelimit")
+    return isinstance(limits, list) and bool(limits) and bool(limits[0])

@@ -1,0 +1,26 @@
+"""What a node needs to know of the worker's options and the app's settings."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class NodeSettings(msgspec.Struct, kw_only=True, frozen=True):
+    """Durations in seconds."""
+
+    name: str
+    id: str
+    """New at every start; the holder of its leases."""
+    queues: tuple[str, ...]
+    pool: str
+    children: int
+    slots: int
+    """Calls that one child runs at a time."""
+    lease: float = 30.0
+    grace: float | None = None
+    """How long a warm shutdown waits for running tasks; None: until they end."""
+    max_tasks_per_child: int | None = None
+    max_memory_per_child: int | None = None
+    """KiB."""
+    predecessor: str = ""
+    """The id of the node that this one replaces: its leases are ended at once."""
