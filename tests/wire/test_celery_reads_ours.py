@@ -27,13 +27,17 @@ CALLBACK = {
 }
 
 
+def add(x: int, y: int = 0) -> int:
+    return x + y
+
+
 @pytest.mark.parametrize(
     ("serializer", "compression"),
     [("json", None), ("json", "gzip"), ("yaml", "bzip2"), ("msgpack", "lzma"), ("pickle", "brotli")],
 )
 def test_a_celery_worker_understands_a_call(serializer: str, compression: str | None) -> None:
     app = Celery("reader", broker="memory://", set_as_current=False)
-    app.task(name="t.add")(lambda x, y=0: x + y)
+    app.task(name="t.add")(add)
     call = Envelope(
         id="6d7b1b9e-0000-4000-8000-000000000001",
         task="t.add",
