@@ -323,7 +323,7 @@ class Node:
         neighbours = []
         for held in calls:
             if held.doomed is not None:
-                self._end(held, held.doomed, how)
+                self._end(held, held.doomed, _sentence(held, how))
             elif guilty:
                 neighbours.append(held)
             else:
@@ -487,6 +487,12 @@ def _with_record(settlement: Settlement | None, record: Record | None) -> Settle
     if isinstance(settlement, (Ack, Retry, Bury)):
         settlement.record = record
     return settlement
+
+
+def _sentence(held: Held, how: str) -> str:
+    if held.doomed == "timeout":
+        return f"exceeded its hard time limit of {held.hard_limit} s, and its process {how}"
+    return f"terminated, and its process {how}"
 
 
 def _resident_kib(pid: int) -> int:

@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 import inspect
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -92,7 +93,7 @@ class Runner:
                 self._begin(execution)
                 value = self._call(execution)
             except BaseException as exc:  # noqa: BLE001 - every way out of a task is an ending
-                ended = raised(task, request, exc)
+                ended = raised(task, request, _from_the_task_on(exc))
             else:
                 ended = returned(task, request, value)
             return self._finish(execution, ended)
@@ -109,7 +110,7 @@ class Runner:
                 self._begin(execution)
                 value = await self._acall(execution)
             except BaseException as exc:  # noqa: BLE001 - every way out of a task is an ending
-                ended = raised(task, request, exc)
+                ended = raised(task, request, _from_the_task_on(exc))
             else:
                 ended = returned(task, request, value)
             return self._finish(execution, ended)
@@ -269,6 +270,17 @@ class Runner:
             done.payload, done.ttl = self._records.failure(envelope, error, execution.request)
         if decision.follow == "errbacks" and envelope.embed.errbacks:
             done.then = self._follow.failure(envelope)
+
+
+_OWN_CODE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+def _from_the_task_on(exc: BaseException) -> BaseException:
+    """`exc` without the frames of the worker above the task's own: nobody looks for their error there."""
+    step = exc.__traceback__
+    while step is not None and step.tb_frame.f_code.co_filename.startswith(_OWN_CODE):
+        step = step.tb_next
+    return exc.with_traceback(step) if step is not None else exc
 
 
 def _parked(call: Handed, envelope: Envelope, reason: str) -> Done:
