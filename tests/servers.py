@@ -198,7 +198,7 @@ def _answers(path: pathlib.Path, process: subprocess.Popen[bytes], password: str
                 command(path, "PING", password=password)
             except OSError:
                 raise
-            except Exception as exc:  # noqa: BLE001 - hiredis' error answers share no base with anything
+            except Exception as exc:
                 if not str(exc).startswith("LOADING"):
                     raise
             else:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from servers import RedisServer
 
+from servers import RedisServer
 from umbel.backends import open_broker, open_store
 from umbel.ports import Broker, ResultStore
 from umbel.testing.conformance import (

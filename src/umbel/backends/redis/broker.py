@@ -187,13 +187,13 @@ class RedisBroker:
         revoked = self._revoked
         deliveries = []
         for i, at in enumerate(range(2, len(reply), 3), 1):
-            raw = reply[at + 2]
+            about, raw = reply[at + 1].decode(), reply[at + 2]
             frame, problem = decode(raw)
             deliveries.append(
                 Delivery(
-                    receipt=Receipt(queues[reply[at] - 1], f"{beginning}{i:04x}"),
+                    receipt=Receipt(queues[reply[at] - 1], f"{beginning}{i:04x}:{about}"),
                     frame=frame,
-                    count=reply[at + 1],
+                    count=int(about.partition(":")[0]),
                     revoked=bool(revoked) and frame is not None and self._is_revoked(frame.task_id),
                     raw=b"" if frame is not None else raw,
                     problem=problem,

@@ -155,14 +155,13 @@ class Shelves:
         members, now = await self._stretch(self._keys.shelf(queue, "held"), limit)
         if not members:
             return []
-        packed = await self._server.call(
-            "HMGET", self._keys.own(queue, "held"), *(token for token, _ in members)
-        )
+        tokens = [token for token, _ in members]
+        frames = await self._server.call("HMGET", self._keys.own(queue, "held"), *tokens)
         found = []
-        for (_, ends), entry in zip(members, packed, strict=True):
-            if entry is not None:  # settled between the two calls
-                count, _, _, raw = entry.split(b":", 3)
-                found.append(_shelved("held", queue, raw, deliveries=int(count), due_in=(ends - now) / 1000))
+        for (token, ends), raw in zip(members, frames, strict=True):
+            if raw is not None:  # else it was settled between the two calls
+                count = int(token.rsplit(b":", 3)[1])
+                found.append(_shelved("held", queue, raw, deliveries=count, due_in=(ends - now) / 1000))
         return found
 
     async def _aside(self, shelf: Shelf, queue: str, limit: int) -> list[Shelved]:
@@ -217,9 +216,9 @@ class Shelves:
 
 
 def _frame_of(kind: str, key: str, entry: bytes) -> bytes:
-    if kind == "list":
+    if kind == "list" or key.endswith(":held"):
         return entry
-    if kind == "zset" or key.endswith(":held"):
+    if kind == "zset":
         return entry.split(b":", 3)[-1]
     return _unpack(entry)[2]
 

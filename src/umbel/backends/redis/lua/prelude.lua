@@ -12,8 +12,10 @@
 --   umbel:{q}:ranked             zset    the priorities that have such a list (score: minus priority), and "mixed"
 --                                        (score 1000) while a list may hold others than its base priority
 --   umbel:{q}:due                zset    "sequence:count:priority:frame" by the time it is due (server's ms)
---   umbel:{q}:held               hash    token -> "count:priority:settled:frame"
+--   umbel:{q}:held               hash    token -> frame
 --   umbel:{q}:leases             zset    token by the end of its lease (server's ms)
+--                                        A token is "holder:nonce:number:count:priority:settled": what must be known
+--                                        to put the message back travels in it, because a frame is costly to copy.
 --   umbel:{q}:parked, :dead      zset    sequence by the time it was put there (server's ms)
 --   umbel:{q}:parked:frames, …   hash    sequence -> "count:priority:settled:length of reason:reason frame"
 --
@@ -118,14 +120,10 @@ local function schedule(queue, due, priority, count, frame)
   if call('ZRANK', due_key, member) == 0 then hint(queue) end
 end
 
-local function pack_held(count, priority, settled, frame)
-  return count .. ':' .. priority .. ':' .. settled .. ':' .. frame
-end
-
--- Returns count, priority, settled, frame.
-local function unpack_held(packed)
-  local count, priority, settled, at = match(packed, '^(%d+):(%-?%d+):(%d):()')
-  return tonumber(count), tonumber(priority), tonumber(settled), sub(packed, at)
+-- Returns count, priority, settled.
+local function told(token)
+  local count, priority, settled = match(token, ':(%d+):(%-?%d+):(%d)$')
+  return tonumber(count), tonumber(priority), tonumber(settled)
 end
 
 -- One message on its way into a queue, as seven arguments from `at` on: mode ("back", "front", "due"), queue,

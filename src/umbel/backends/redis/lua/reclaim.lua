@@ -13,8 +13,8 @@ for at = own + 2, #ARGV do
     if sub(tokens[i], 1, #beginning) == beginning then
       found = found + 1
       if undo then
-        local count, priority, settled, frame = unpack_held(call('HGET', held, tokens[i]))
-        push_front(queue, priority, frame, count - 1, settled)
+        local count, priority, settled = told(tokens[i])
+        push_front(queue, priority, call('HGET', held, tokens[i]), count - 1, settled)
         call('HDEL', held, tokens[i])
         call('ZREM', leases, tokens[i])
       else

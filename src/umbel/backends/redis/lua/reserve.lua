@@ -2,8 +2,8 @@
 --
 -- own     token prefix, lease in ms, limit, then the queues; equal ones: the caller rotates them
 -- result  { ms until a lease ends or a message is due (-1: nothing), version of the revoked ids,
---           then for each message in order of service: index of its queue (from 1), count, frame }
---         The token of the i-th message is the prefix followed by i in four hexadecimal digits.
+--           then for each message in order of service: index of its queue (from 1), count:priority:settled, frame }
+--         The token of the i-th message is the prefix, i in four hexadecimal digits, ":" and count:priority:settled.
 
 local RESTORED, PROMOTED, DIVERTED, SORTED, CHUNK = 200, 500, 1000, 10000, 1000
 
@@ -21,9 +21,9 @@ local function restore(queue)
   local leases, held = key(queue, 'leases'), key(queue, 'held')
   local tokens = call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, RESTORED)
   for i = #tokens, 1, -1 do
-    local packed = call('HGET', held, tokens[i])
-    if packed then
-      local count, priority, settled, frame = unpack_held(packed)
+    local frame = call('HGET', held, tokens[i])
+    if frame then
+      local count, priority, settled = told(tokens[i])
       push_front(queue, priority, frame, count, settled)
       call('HDEL', held, tokens[i])
     end
@@ -80,7 +80,7 @@ end
 
 -- The lists to take from. `order` says which of those with the same priority comes first: what has been sorted, then
 -- band by band, queue by queue, what was moved for a waiting node and then Celery's list.
-local sources, queues, sorted = {}, {}, true
+local sources, queues = {}, {}
 local function source(at, priority, order, list, level)
   sources[#sources + 1] = { at = at, priority = priority, order = order, list = list, level = level }
 end
@@ -107,24 +107,29 @@ for at = own + 3, #ARGV do
   end
   for i = 1, #levels do
     if levels[i] ~= 'mixed' then
-      sorted = false
       source(#queues, tonumber(levels[i]), #queues, key(queue, 'rank:' .. levels[i]), levels[i])
     end
   end
 end
-for i = 1, #bands do
-  for at = 1, #queues do
-    local order = (i * #queues + at) * 2
-    source(at, bands[i].base, order, key(queues[at], 'woken' .. bands[i].suffix))
-    source(at, bands[i].base, order + 1, prefix .. queues[at] .. bands[i].suffix)
+-- Looking once at several keys is cheaper than looking into each: most of them are not there most of the time.
+local function source_each(at, keys, second)
+  if call('EXISTS', unpack(keys)) > 0 then
+    for i = 1, #bands do source(at, bands[i].base, (i * #queues + at) * 2 + second, keys[i]) end
   end
 end
-if not sorted then
-  table.sort(sources, function(a, b)
-    if a.priority ~= b.priority then return a.priority > b.priority end
-    return a.order < b.order
-  end)
+for at = 1, #queues do
+  local woken, lists = {}, {}
+  for i = 1, #bands do
+    woken[i] = key(queues[at], 'woken' .. bands[i].suffix)
+    lists[i] = prefix .. queues[at] .. bands[i].suffix
+  end
+  source_each(at, woken, 0)
+  source_each(at, lists, 1)
 end
+table.sort(sources, function(a, b)
+  if a.priority ~= b.priority then return a.priority > b.priority end
+  return a.order < b.order
+end)
 
 local function digits(text, first, last)
   return tonumber(sub(text, first, last))
@@ -186,14 +191,12 @@ local function take(from)
         diverted = diverted + 1
       else
         issued = issued + 1
-        local token = token_prefix .. string.format('%04x', issued)
-        entries[#entries + 1] = token
-        entries[#entries + 1] = pack_held(count + 1, from.priority, settled, frame)
-        scores[#scores + 1] = lease_end
-        scores[#scores + 1] = token
-        reply[#reply + 1] = from.at
-        reply[#reply + 1] = count + 1
-        reply[#reply + 1] = frame
+        local about = (count + 1) .. ':' .. from.priority .. ':' .. settled
+        local token = token_prefix .. string.format('%04x:', issued) .. about
+        local e, r = #entries, #reply
+        entries[e + 1], entries[e + 2] = token, frame
+        scores[e + 1], scores[e + 2] = lease_end, token
+        reply[r + 1], reply[r + 2], reply[r + 3] = from.at, about, frame
         room = room - 1
       end
     end

@@ -41,12 +41,12 @@ if #records > 0 then
   if elsewhere then call('SELECT', broker_db) end
 end
 
-local function shelve(shelf, queue, reason, packed)
-  local name = sequence()
-  local count, priority, settled, frame = unpack_held(packed)
-  call('HSET', key(queue, shelf .. ':frames'), name,
-    count .. ':' .. priority .. ':' .. settled .. ':' .. #reason .. ':' .. reason .. frame)
-  call('ZADD', key(queue, shelf), now, name)
+local function shelve(shelf, item)
+  local name, frame = sequence(), call('HGET', key(item.queue, 'held'), item.token)
+  local count, priority, settled = told(item.token)
+  call('HSET', key(item.queue, shelf .. ':frames'), name,
+    count .. ':' .. priority .. ':' .. settled .. ':' .. #item.reason .. ':' .. item.reason .. frame)
+  call('ZADD', key(item.queue, shelf), now, name)
 end
 
 local SHELF = { bury = 'dead', park = 'parked' }
@@ -54,9 +54,7 @@ local SHELF = { bury = 'dead', park = 'parked' }
 for i = 1, #live do
   local item = live[i]
   for s = 1, item.sendings do send(item.sent + (s - 1) * SENDING, now) end
-  if SHELF[item.kind] then
-    shelve(SHELF[item.kind], item.queue, item.reason, call('HGET', key(item.queue, 'held'), item.token))
-  end
+  if SHELF[item.kind] then shelve(SHELF[item.kind], item) end
   local tokens = gone[item.queue]
   if not tokens then
     tokens = {}
@@ -69,9 +67,9 @@ end
 for i = #live, 1, -1 do
   local item = live[i]
   if item.kind == 'release' or item.kind == 'uncounted' then
-    local count, priority, settled, frame = unpack_held(call('HGET', key(item.queue, 'held'), item.token))
+    local count, priority, settled = told(item.token)
     if item.kind == 'uncounted' then count = count - 1 end
-    push_front(item.queue, priority, frame, count, settled)
+    push_front(item.queue, priority, call('HGET', key(item.queue, 'held'), item.token), count, settled)
   end
 end
 
