@@ -37,6 +37,7 @@ from umbel.worker.pauses import pause_after
 from umbel.worker.presence import Presence
 from umbel.worker.settings import NodeSettings
 from umbel.worker.settler import Settler
+from umbel.worker.upkeep import Upkeep
 from umbel.worker.verdict import Judge
 
 logger = logging.getLogger("umbel.worker")
@@ -72,6 +73,7 @@ class Node:
         self.kill: Callable[[Child], None] = lambda child: os.kill(child.pid, 9)
         """How a child is killed."""
         self.on_ready: Callable[[], None] = lambda: None
+        self._upkeep = Upkeep(broker, store, judge.known_tasks())
         self._presence = Presence(
             settings,
             broker,
@@ -101,6 +103,7 @@ class Node:
             asyncio.create_task(self.settler.run(), name="settle"),
             asyncio.create_task(self._renew(), name="renew"),
             asyncio.create_task(self._watch(), name="watch"),
+            asyncio.create_task(self._upkeep.run(), name="upkeep"),
             asyncio.create_task(self._presence.announce(), name="announce"),
             asyncio.create_task(self._presence.listen(), name="signals"),
         ]
@@ -370,6 +373,7 @@ class Node:
         then: Sequence[Outgoing] = (),
     ) -> None:
         if settlement is not None:
+            held.parked = isinstance(settlement, Park)
             self.settler.add(held.seq, settlement)
             return
         # Acknowledged early: there is nothing to settle, only what follows to be stored.
@@ -386,6 +390,8 @@ class Node:
         self.inflight.drop(seq)
         if stale:
             self.journal.lease_lost(held)
+        elif held.parked:
+            self._upkeep.parked(held.frame.task_name)
 
     def _release(self, calls: Iterable[Held]) -> None:
         for held in calls:
@@ -432,6 +438,7 @@ class Node:
         return {**self.journal.counters, "active": self.crew.busy(), "held": len(self.inflight)}
 
     def _heed(self, signal: Signal) -> None:
+        self._upkeep.heed(signal)
         if signal.kind == "revoke":
             for task_id in signal.ids:
                 held = self.inflight.find(task_id)

@@ -1,0 +1,69 @@
+"""What a node does now and then for everybody: bring parked messages back, and prune results that have expired."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Collection
+
+from umbel.errors import OperationalError
+from umbel.ports import Broker, ResultStore, Signal
+
+logger = logging.getLogger("umbel.worker")
+
+PARKED = "parked"
+"""Kind of the signal that a message of an unknown task was parked; its ids are task names."""
+UNPARK_SECONDS = 30.0
+PRUNE_SECONDS = 600.0
+
+
+class Upkeep:
+    """Of one node that knows `tasks`."""
+
+    def __init__(self, broker: Broker, store: ResultStore | None, tasks: Collection[str]) -> None:
+        self._broker = broker
+        self._store = store
+        self._tasks = frozenset(tasks)
+        self._wake = asyncio.Event()
+        self._told: asyncio.Queue[str] = asyncio.Queue(maxsize=100)
+
+    def parked(self, task: str) -> None:
+        """This node has parked a message of `task`: tell the others, one of which may know it by now."""
+        if not self._told.full():
+            self._told.put_nowait(task)
+            self._wake.set()
+
+    def heed(self, signal: Signal) -> None:
+        """Another node has parked something."""
+        if signal.kind == PARKED and not self._tasks.isdisjoint(signal.ids):
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Work until cancelled. The signals make it quick; the clock makes it sure."""
+        loop = asyncio.get_running_loop()
+        prune_at = loop.time() + PRUNE_SECONDS * random.random()
+        while True:
+            try:
+                async with asyncio.timeout(UNPARK_SECONDS * (0.75 + 0.5 * random.random())):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            try:
+                await self._tell()
+                count = await self._broker.unpark(list(self._tasks))
+                if count:
+                    logger.warning("Brought back %d parked messages: this worker knows their tasks.", count)
+                if self._store is not None and loop.time() >= prune_at:
+                    prune_at = loop.time() + PRUNE_SECONDS
+                    await self._store.prune()
+            except OperationalError as exc:
+                logger.debug("Upkeep has to wait: %s", exc)
+
+    async def _tell(self) -> None:
+        names: set[str] = set()
+        while not self._told.empty():
+            names.add(self._told.get_nowait())
+        if names:
+            await self._broker.publish(Signal(kind=PARKED, ids=sorted(names)))
