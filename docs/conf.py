@@ -4,7 +4,12 @@ import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
+import umbel.context
+import umbel.result
+
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+# Imported there for type checkers only, but autodoc evaluates the fields of the class that mentions it.
+vars(umbel.context)["AsyncResult"] = umbel.result.AsyncResult
 
 project = "Umbel"
 author = "The Umbel authors"
@@ -21,6 +26,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
+
+default_role = "code"  # `name` in a docstring is a name
 
 html_theme = "furo"
 html_title = "Umbel"
