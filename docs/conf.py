@@ -5,11 +5,12 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 
 import umbel.context
+import umbel.errors
 import umbel.result
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
-# Imported there for type checkers only, but autodoc evaluates the fields of the class that mentions it.
-vars(umbel.context)["AsyncResult"] = umbel.result.AsyncResult
+# Imported there for type checkers only, but autodoc evaluates the fields of the class that mentions them.
+vars(umbel.context).update(AsyncResult=umbel.result.AsyncResult, Retry=umbel.errors.Retry)
 
 project = "Umbel"
 author = "The Umbel authors"
