@@ -79,7 +79,7 @@ _json_option = click.option(
 @_json_option
 @click.pass_obj
 def call(
-    state: Globals, name: str, wait: float | str | None, traceback: bool, as_json: bool, **options: Any
+    state: Globals, /, name: str, wait: float | str | None, traceback: bool, as_json: bool, **options: Any
 ) -> None:
     """Send a task by its name.
 

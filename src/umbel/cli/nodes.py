@@ -41,6 +41,9 @@ def status(state: Globals, as_json: bool) -> None:
 
 def print_nodes(nodes: Sequence[NodeInfo]) -> None:
     """A table of nodes, and their number."""
+    if not nodes:
+        click.echo("No worker is alive.")
+        return
     headers = ["name", "pid", "pool", "up since", "seen", "active", *_COUNTED, "queues"]
     emit_table(headers, [_row(node) for node in nodes], right=range(5, 6 + len(_COUNTED)))
     click.echo(f"\n{plural(len(nodes), 'worker')} alive.")
