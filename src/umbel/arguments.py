@@ -50,7 +50,7 @@ class ArgumentCheck:
             self.signature.bind(*args, **kwargs)
         except TypeError as exc:
             raise TypeError(
-                f"{subject}{self.signature} cannot be called like this: {exc}. Nothing was sent."
+                f"{subject}{_shown(self.signature)} cannot be called like this: {exc}. Nothing was sent."
             ) from None
 
     def _fits(self, count: int, kwargs: Mapping[str, Any]) -> bool:
@@ -59,3 +59,21 @@ class ArgumentCheck:
             if places.get(name, -1) < count:
                 return False  # unknown, or given twice
         return count <= self.most and all(name in kwargs for name in self.names[count : self._least])
+
+
+class _Bare(str):
+    """An annotation that is text, shown without its quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _shown(signature: inspect.Signature) -> str:
+    """`signature` as it is written in the source, without what it returns."""
+    parameters = [
+        p.replace(annotation=_Bare(p.annotation)) if isinstance(p.annotation, str) else p
+        for p in signature.parameters.values()
+    ]
+    return str(inspect.Signature(parameters))

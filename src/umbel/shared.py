@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, cast, overload
 
+from umbel import context
 from umbel.app import Umbel
-from umbel.context import Proxy, get_current_app, get_current_task, state
+from umbel.context import Proxy, get_current_app, get_current_task
 from umbel.flow.signature import Signature
 from umbel.task import Task
 
@@ -56,7 +57,7 @@ def _share(fun: Callable[..., Any], options: dict[str, Any]) -> Any:
         app = get_current_app()
         return app.tasks[options.get("name") or app.gen_task_name(fun.__name__, fun.__module__)]
 
-    state.shared.append(declare)
+    context.state.shared.append(declare)
     return Proxy(lookup)
 
 
