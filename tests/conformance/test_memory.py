@@ -61,7 +61,7 @@ class TestMemoryItself:
 
     def test_several_loops_and_threads_share_it(self, url: str) -> None:
         async def take() -> list[str]:
-            return [delivery.receipt.queue for delivery in await drain(open_broker(url), 1)]
+            return [delivery.receipt.queue for delivery in await drain(open_broker(url), 1, limit=1)]
 
         waiting = [threading.Thread(target=lambda: taken.extend(asyncio.run(take()))) for _ in range(3)]
         taken: list[str] = []

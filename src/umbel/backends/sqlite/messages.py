@@ -1,0 +1,398 @@
+"""What the broker does to the tables of messages, in plain calls on a database; no threads and no loop here."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import apsw
+import msgspec
+
+from umbel.backends.sqlite.clock import milliseconds, steady_now, wall_now
+from umbel.backends.sqlite.database import Database
+from umbel.backends.sqlite.records import RecordRow, put_rows, record_row
+from umbel.backends.sqlite.statements import fetch, statement
+from umbel.core.kombu_json import dump_frame, load_frame
+from umbel.errors import DecodeError
+from umbel.ports import (
+    Ack,
+    Bury,
+    Delivery,
+    Depth,
+    Frame,
+    Located,
+    Outgoing,
+    Park,
+    Receipt,
+    Release,
+    Retry,
+    Settlement,
+    Shelf,
+    Shelved,
+)
+
+__all__ = [
+    "Taken",
+    "browse",
+    "depth",
+    "discard",
+    "extend",
+    "find",
+    "purge",
+    "queues",
+    "reclaim",
+    "requeue",
+    "reserve",
+    "revoke",
+    "rewrite",
+    "send",
+    "settle",
+    "unpark",
+]
+
+SHELVES: tuple[Shelf, ...] = ("waiting", "scheduled", "held", "parked", "dead")
+"""The number of a shelf in the database is its place here."""
+WAITING, SCHEDULED, HELD, PARKED, DEAD = range(5)
+FRONT = 1 << 52
+"""Subtracted from the rank of what goes before everything of its priority that waits."""
+OVERDUE_AT_ONCE = 2000
+"""How many messages one call brings back: more would keep others from the write lock for too long."""
+
+_SEND = statement("send")
+_KNOW_QUEUE = statement("know_queue")
+_REMEMBER_KEY = statement("remember_key")
+_LOOK = statement("look")
+_PROMOTE = statement("promote")
+_LAPSE = statement("lapse")
+_FIRST_WAITING = statement("first_waiting")
+_HOLD = statement("hold")
+_REMOVE = statement("remove")
+_RELEASE = statement("release")
+_SET_ASIDE = statement("set_aside")
+_EXTEND = statement("extend")
+_RECLAIM = statement("reclaim")
+_DEPTH = statement("depth")
+_QUEUES = statement("queues")
+_BROWSE = {shelf: statement(f"browse_{shelf}") for shelf in SHELVES}
+_FIND = statement("find")
+_PURGE = [statement("purge_waiting"), statement("purge_scheduled")]
+_REQUEUE = statement("requeue")
+_DISCARD = statement("discard")
+_QUEUE_OF_DEAD = statement("queue_of_dead")
+_REWRITE = statement("rewrite")
+_UNPARK = statement("unpark")
+_REVOKE = statement("revoke")
+
+_as_json = msgspec.json.Encoder().encode
+
+
+def _names(names: Iterable[str]) -> str:
+    """For ``json_each``: one statement for any number of names, and no text of theirs in it."""
+    return _as_json(list(names)).decode()
+
+
+# -------------------------------------------------------------------------------------------------------- sending
+
+
+class _Row(NamedTuple):
+    """An outgoing message, encoded before the write lock is taken."""
+
+    queue: str
+    priority: int
+    delay: int
+    entry: bytes
+    task_id: str
+    task: str
+    dedupe_key: str | None
+    dedupe_window: int
+    first: bool = False
+
+
+def _row(out: Outgoing, *, replaces: bool = False, first: bool = False) -> _Row:
+    frame = out.frame
+    return _Row(
+        out.queue,
+        out.priority,
+        milliseconds(out.due_in) if out.due_in is not None and out.due_in > 0 else 0,
+        dump_frame(frame, routing_key=out.queue),
+        frame.task_id,
+        frame.task_name,
+        # A replacement is never dropped as a duplicate: that would lose the call.
+        None if replaces else out.dedupe_key,
+        milliseconds(out.dedupe_window),
+        first,
+    )
+
+
+def send(database: Database, batch: Sequence[Outgoing]) -> None:
+    rows = [_row(out) for out in batch]
+    if rows:
+        with database.write() as connection:
+            _insert(connection, rows)
+
+
+def _insert(connection: apsw.Connection, rows: Sequence[_Row]) -> None:
+    now = wall_now()
+    fresh = [row for row in rows if row.dedupe_key is None or _is_first(connection, row, now)]
+    connection.executemany(_KNOW_QUEUE, [(queue,) for queue in {row.queue for row in fresh}])
+    connection.executemany(_SEND, [_values(row, now) for row in fresh])
+
+
+def _values(row: _Row, now: int) -> tuple[Any, ...]:
+    due = now + row.delay
+    return (
+        row.queue,
+        SCHEDULED if row.delay else WAITING,
+        row.priority,
+        due - FRONT if row.first else due,
+        due,
+        now,
+        row.task_id,
+        row.task,
+        row.entry,
+    )
+
+
+def _is_first(connection: apsw.Connection, row: _Row, now: int) -> bool:
+    return connection.execute(_REMEMBER_KEY, (row.dedupe_key, now + row.dedupe_window, now)).get is not None
+
+
+# ------------------------------------------------------------------------------------------------------ reserving
+
+
+class Taken(NamedTuple):
+    """What ``reserve`` found."""
+
+    deliveries: list[Delivery]
+    pause: float
+    """Seconds until a scheduled message is due or a lease ends; infinite when there is none."""
+
+
+def reserve(database: Database, queues: Sequence[str], limit: int, lease: float, holder: str) -> Taken:
+    """Bring back what is overdue, and lease up to `limit` messages in order of service. Never waits."""
+    names = _names(queues)
+    with database.read() as connection:
+        [(waits, due, lease_end)] = fetch(connection, _LOOK, (names,))
+    wall, steady = wall_now(), steady_now()
+    pause = min(
+        float("inf") if due is None else (due - wall) / 1000,
+        float("inf") if lease_end is None else (lease_end - steady) / 1000,
+    )
+    if not waits and pause > 0:
+        return Taken([], pause)
+    with database.write() as connection:
+        wall, steady = wall_now(), steady_now()
+        connection.execute(_PROMOTE, (wall, OVERDUE_AT_ONCE))
+        connection.execute(_LAPSE, (steady, OVERDUE_AT_ONCE))
+        ids = _first_waiting(connection, queues, limit)
+        token = int.from_bytes(os.urandom(7))  # one for the batch: a receipt names its row besides
+        until = steady + milliseconds(lease)
+        held = list(connection.executemany(_HOLD, [(id, token, until, holder, wall) for id in ids]))
+    return Taken([_delivery(token, *row) for row in held], 0.0)
+
+
+def _first_waiting(connection: apsw.Connection, queues: Sequence[str], limit: int) -> list[int]:
+    # One look into the index per queue: `queue IN (…)` would sort all that waits.
+    each = [fetch(connection, _FIRST_WAITING, (queue, limit)) for queue in dict.fromkeys(queues)]
+    if len(each) == 1:
+        return [id for _, _, id in each[0]]
+    keyed = [[(-priority, rank, id) for priority, rank, id in rows] for rows in each]
+    return [id for _, _, id in heapq.merge(*keyed)][:limit]
+
+
+def _delivery(token: int, id: int, queue: str, count: int, revoked: int, entry: bytes) -> Delivery:
+    receipt = Receipt(queue, f"{id}.{token:x}")
+    try:
+        frame = load_frame(entry)
+    except DecodeError as exc:
+        return Delivery(receipt=receipt, frame=None, count=count, raw=entry, problem=str(exc))
+    return Delivery(receipt=receipt, frame=frame, count=count, revoked=bool(revoked))
+
+
+# ------------------------------------------------------------------------------------------------------- settling
+
+_TOKEN = re.compile(r"(\d{1,18})\.([0-9a-f]{1,14})")
+
+
+def _row_and_token(receipt: Receipt) -> tuple[int, int]:
+    """What the receipt names; row 0, which there never is, when it is not one of ours."""
+    match = _TOKEN.fullmatch(receipt.token)
+    return (int(match[1]), int(match[2], 16)) if match else (0, 0)
+
+
+class _Step(NamedTuple):
+    """A settlement, encoded before the write lock is taken."""
+
+    settlement: Settlement
+    rows: list[_Row]
+    record: RecordRow | None
+
+
+def _step(settlement: Settlement, *, adopted: bool) -> _Step:
+    match settlement:
+        case Ack(then=then, record=record) | Bury(then=then, record=record):
+            rows = [_row(out) for out in then]
+        case Retry(replacement=replacement, record=record, first=first):
+            rows = [_row(replacement, replaces=True, first=first)]
+        case _:
+            rows, record = [], None
+    return _Step(settlement, rows, record_row(record) if adopted and record is not None else None)
+
+
+def settle(database: Database, batch: Sequence[Settlement], *, adopted: bool) -> list[Receipt]:
+    """All of `batch`, in order, in one transaction; returns the stale receipts."""
+    steps = [_step(settlement, adopted=adopted) for settlement in batch]
+    if not steps:
+        return []
+    stale: list[Receipt] = []
+    rows: list[_Row] = []
+    records: list[RecordRow] = []
+    with database.write() as connection:
+        for settlement, follow_ups, record in steps:
+            if not _end(connection, settlement):
+                stale.append(settlement.receipt)
+                continue
+            rows += follow_ups
+            if record is not None:
+                records.append(record)
+        if rows:
+            _insert(connection, rows)
+        put_rows(connection, records)
+    return stale
+
+
+def _end(connection: apsw.Connection, settlement: Settlement) -> bool:
+    """Take the message out of its holder's hands; False when the receipt is stale."""
+    held = _row_and_token(settlement.receipt)
+    match settlement:
+        case Ack() | Retry():
+            done = connection.execute(_REMOVE, held).get
+        case Release(counted=counted):
+            done = connection.execute(_RELEASE, (*held, 0 if counted else 1, FRONT)).get
+        case Bury(reason=reason):
+            done = connection.execute(_SET_ASIDE, (*held, DEAD, reason, wall_now())).get
+        case Park(reason=reason):
+            done = connection.execute(_SET_ASIDE, (*held, PARKED, reason, wall_now())).get
+    return done is not None
+
+
+def extend(database: Database, receipts: Collection[Receipt], lease: float) -> list[Receipt]:
+    if not receipts:
+        return []
+    with database.write() as connection:
+        until = steady_now() + milliseconds(lease)
+        return [
+            receipt
+            for receipt in receipts
+            if connection.execute(_EXTEND, (*_row_and_token(receipt), until)).get is None
+        ]
+
+
+def reclaim(database: Database, holder: str) -> int:
+    with database.write() as connection:
+        connection.execute(_RECLAIM, (holder,))
+        return connection.changes()
+
+
+# ------------------------------------------------------------------------------------------- inspection and repair
+
+
+def depth(database: Database, queues: Sequence[str]) -> dict[str, Depth]:
+    depths = {queue: Depth() for queue in queues}
+    with database.read() as connection:
+        for queue, shelf, count in fetch(connection, _DEPTH, (_names(queues),)):
+            setattr(depths[queue], SHELVES[shelf], count)
+    return depths
+
+
+def queues(database: Database) -> list[str]:
+    with database.read() as connection:
+        return [name for (name,) in fetch(connection, _QUEUES)]
+
+
+def browse(database: Database, shelf: Shelf, queues: Sequence[str], limit: int) -> list[Shelved]:
+    with database.read() as connection:
+        rows = fetch(connection, _BROWSE[shelf], (_names(queues) if queues else None, limit))
+    return [_shelved(shelf, row) for row in rows]
+
+
+def _shelved(shelf: Shelf, row: tuple[Any, ...]) -> Shelved:
+    queue, task_id, task, id, reason, since, due, lease_until, deliveries, entry = row
+    item = Shelved(
+        shelf=shelf,
+        queue=queue,
+        task_id=task_id,
+        task=task,
+        key=str(id) if shelf in ("parked", "dead") else "",
+        reason=reason,
+        since=since / 1000,
+        deliveries=deliveries,
+        raw=entry,
+    )
+    if shelf == "scheduled":
+        item.due_in = (due - wall_now()) / 1000
+    elif shelf == "held":
+        item.due_in = (lease_until - steady_now()) / 1000
+    with suppress(DecodeError):  # then `raw` is all that there is
+        item.frame = load_frame(entry)
+    return item
+
+
+def find(database: Database, task_id: str) -> Located | None:
+    with database.read() as connection:
+        for shelf, queue, reason in fetch(connection, _FIND, (task_id,)):
+            return Located(shelf=SHELVES[shelf], queue=queue, reason=reason)
+    return None
+
+
+def purge(database: Database, queues: Sequence[str]) -> int:
+    number = 0
+    with database.write() as connection:
+        for sql in _PURGE:
+            connection.execute(sql, (_names(queues),))
+            number += connection.changes()
+    return number
+
+
+def _ids(keys: Collection[str]) -> Iterator[int]:
+    return (int(key) for key in dict.fromkeys(keys) if key.isdecimal() and len(key) <= 18)
+
+
+def requeue(database: Database, shelf: Shelf, keys: Collection[str]) -> int:
+    with database.write() as connection:
+        now = wall_now()
+        values = [(id, SHELVES.index(shelf), now) for id in _ids(keys)]
+        return len(list(connection.executemany(_REQUEUE, values)))
+
+
+def discard(database: Database, shelf: Shelf, keys: Collection[str]) -> int:
+    with database.write() as connection:
+        values = [(id, SHELVES.index(shelf)) for id in _ids(keys)]
+        return len(list(connection.executemany(_DISCARD, values)))
+
+
+def rewrite(database: Database, key: str, frame: Frame) -> bool:
+    with database.write() as connection:
+        for id in _ids([key]):
+            queue = connection.execute(_QUEUE_OF_DEAD, (id,)).get
+            if queue is not None:
+                entry = dump_frame(frame, routing_key=queue)
+                connection.execute(_REWRITE, (id, frame.task_id, frame.task_name, entry))
+                return True
+    return False
+
+
+def unpark(database: Database, tasks: Collection[str]) -> int:
+    with database.write() as connection:
+        connection.execute(_UNPARK, (_names(tasks), wall_now()))
+        return connection.changes()
+
+
+def revoke(database: Database, task_ids: Collection[str], window: float) -> None:
+    with database.write() as connection:
+        until = wall_now() + milliseconds(window)
+        connection.executemany(_REVOKE, [(task_id, until) for task_id in task_ids])

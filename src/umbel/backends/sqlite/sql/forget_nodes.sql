@@ -1,0 +1,2 @@
+-- After a boot nobody lives any more.
+DELETE FROM nodes

@@ -1,0 +1,2 @@
+-- Forget old signals. ?1 sent before
+DELETE FROM signals WHERE at <= ?1
