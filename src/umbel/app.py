@@ -90,7 +90,7 @@ class Umbel:
         self.installed_packages: Callable[[], Iterable[str]] | None = None
         """Where ``autodiscover_tasks()`` without packages looks; the Django integration sets it."""
         self._discoveries: list[Callable[[], None]] = []
-        self._stores = Connections(self)
+        self._connections = Connections(self)
         self.client = Client(self)
         if set_as_current:
             self.set_default()
@@ -393,12 +393,12 @@ class Umbel:
     @property
     def broker(self) -> Broker:
         """The broker, not necessarily connected yet. Raises ConfigurationError when the URL names none."""
-        return self._stores.broker()
+        return self._connections.broker()
 
     @property
     def store(self) -> ResultStore:
         """The result store. Raises NoResultStore when there is none."""
-        store = self._stores.store()
+        store = self._connections.store()
         if store is None:
             raise NoResultStore(
                 "This app keeps no results: the setting result_backend is not set. Add it, for example "
@@ -414,7 +414,7 @@ class Umbel:
 
     def close(self) -> None:
         """Let go of all connections. The app opens new ones when it is used again."""
-        self._stores.close()
+        self._connections.close()
 
     def __enter__(self) -> Self:
         return self

@@ -115,7 +115,7 @@ class Router:
         routes = conf.task_routes
         if routes is None:
             routes = ()
-        elif not isinstance(routes, list | tuple):
+        elif not isinstance(routes, list | tuple) or _is_table(routes):
             routes = (routes,)
         self._routes = [_prepared(route) for route in routes]
         self.dynamic = any(dynamic for _, dynamic in self._routes)
@@ -196,6 +196,14 @@ def _prepared(route: Any) -> tuple[RouteFunction, bool]:
     if not callable(route):
         raise ConfigurationError(f"task_routes holds {route!r}, which is neither a dict nor a function.")
     return cast(RouteFunction, route), True
+
+
+def _is_table(routes: Any) -> bool:
+    """Whether it is a list of (pattern, route), a dict whose order is certain, rather than a list of routers."""
+    return bool(routes) and all(
+        isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], str | re.Pattern)
+        for entry in routes
+    )
 
 
 def _table(pairs: list[tuple[Any, Any]]) -> RouteFunction:
