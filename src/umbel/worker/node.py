@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 
 from umbel.core.policy import Ending
-from umbel.errors import OperationalError
+from umbel.errors import BrokerUnavailable, OperationalError
 from umbel.ports import (
     Ack,
     Broker,
@@ -136,7 +137,7 @@ class Node:
         self._stop.set()
 
     async def _connect(self) -> None:
-        for attempt in range(1_000_000_000):
+        for attempt in itertools.count():
             try:
                 await self.broker.open()
                 if self.store is not None:
@@ -148,6 +149,8 @@ class Node:
                 await self._presence.check_name()
                 return
             except OperationalError as exc:
+                if attempt + 1 == self.settings.connect_attempts:
+                    raise BrokerUnavailable(str(exc)) from exc
                 pause = pause_after(attempt)
                 logger.error("Cannot reach the broker: %s Trying again in %.1f s.", exc, pause)
                 with contextlib.suppress(TimeoutError):

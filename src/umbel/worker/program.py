@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from umbel.backends import open_broker, open_store
-from umbel.errors import ConfigurationError
+from umbel.errors import BrokerUnavailable, ConfigurationError
 from umbel.routing import declared_queues
 from umbel.worker import limits, link
 from umbel.worker.banner import render_banner
@@ -22,12 +22,12 @@ from umbel.worker.child import serve
 from umbel.worker.crew import Child
 from umbel.worker.ipc import ChildEnd
 from umbel.worker.journal import Journal
-from umbel.worker.logs import LogSettings, ProcessName, set_up
+from umbel.worker.logs import LogSettings, ProcessName, redirect_prints, set_up
 from umbel.worker.node import Node
 from umbel.worker.options import WorkerOptions, expand_name
 from umbel.worker.runner import Runner
 from umbel.worker.settings import NodeSettings
-from umbel.worker.supervisor import Plan, Supervisor
+from umbel.worker.supervisor import GIVE_UP, Plan, Supervisor
 from umbel.worker.verdict import Judge
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class Program:
                 file=options.logfile,
                 json=as_json,
                 format=conf.worker_log_format,
+                task_format=conf.worker_task_log_format,
                 datefmt=conf.worker_log_datefmt,
                 colour=conf.worker_log_color,
                 hijack_root=conf.worker_hijack_root_logger,
@@ -176,15 +177,23 @@ class Program:
             grace=conf.worker_shutdown_timeout,
             max_tasks_per_child=conf.worker_max_tasks_per_child,
             max_memory_per_child=conf.worker_max_memory_per_child,
+            connect_attempts=_attempts(conf),
         )
         judge = Judge(self.app, self.name)
         main = _node_main(settings, self.open_broker(), self.open_store(), judge, sock)
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(main)
+        try:
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(main)
+        except BrokerUnavailable as exc:
+            logger.critical("%s Giving up.", exc)
+            return GIVE_UP
         return 0
 
     def _run_child(self, end: ChildEnd, index: int) -> None:
         self._rename(f"child-{index + 1}" if self.pool != "solo" else "solo")
+        conf = self.app.conf
+        if conf.worker_redirect_stdouts and self.pool != "solo":  # a debugger needs the terminal
+            redirect_prints(conf.worker_redirect_stdouts_level)
         soft_limit = limits.ThreadLimits() if self.pool in _ONE_PROCESS else limits.by_signal
         runner = Runner(
             self.app,
@@ -232,6 +241,13 @@ async def _node_main(
     attaching: set[asyncio.Task[None]] = set()
     loop.add_reader(sock, readable)
     await node.run()
+
+
+def _attempts(conf: Any) -> int | None:
+    """How often to try to connect at the start; None: for ever."""
+    if conf.broker_connection_retry_on_startup is False:
+        return 1
+    return conf.broker_connection_max_retries or None
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -24,3 +24,5 @@ class NodeSettings(msgspec.Struct, kw_only=True, frozen=True):
     """KiB."""
     predecessor: str = ""
     """The id of the node that this one replaces: its leases are ended at once."""
+    connect_attempts: int | None = None
+    """How often the first connection is tried before the worker gives up; None: for ever."""

@@ -32,6 +32,8 @@ _QUICK = 1.0
 """A process that ends sooner than this after its start is not started again at once."""
 _NODE_QUICK_DEATHS = 5
 """So many quick ends of the node in a row, and the worker gives up with a non-zero code."""
+GIVE_UP = 69
+"""Exit code of a node that must not be started again: the broker is out of reach (EX_UNAVAILABLE)."""
 _FAREWELL = 5.0
 """How long children may take to exit after the node has let them go."""
 
@@ -233,6 +235,8 @@ class Supervisor:
             self._link = None
         if self._stopping:
             return 0 if status == 0 else 1
+        if os.waitstatus_to_exitcode(status) == GIVE_UP:
+            return GIVE_UP
         logger.error("The node (pid %d) %s; starting another one.", pid, describe_exit(status))
         if time.monotonic() - self._node_started < _QUICK:
             self._node_quick_deaths += 1
