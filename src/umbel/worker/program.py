@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from umbel.backends import open_broker, open_store
 from umbel.errors import BrokerUnavailable, ConfigurationError
+from umbel.ports import Broker, ResultStore
 from umbel.routing import declared_queues
 from umbel.worker import limits, link
 from umbel.worker.banner import render_banner
@@ -84,6 +85,9 @@ class Program:
         app.finalize()
         self.queues = self._queues()
         self._check_broker()
+        if options.purge:
+            # Opened and closed again before anything is forked.
+            logger.warning("Purged %d messages.", asyncio.run(self._purge()))
         if options.banner:
             sys.stderr.write(render_banner(self) + "\n")
             sys.stderr.flush()
@@ -150,12 +154,20 @@ class Program:
                 "umbel.testing.start_worker(app) in tests."
             )
 
-    def open_broker(self) -> Any:
+    async def _purge(self) -> int:
+        broker: Broker = self.open_broker()
+        await broker.open()
+        try:
+            return await broker.purge(self.queues)
+        finally:
+            await broker.close()
+
+    def open_broker(self) -> Broker:
         """A broker of the app's settings, not the one that the app itself sends with."""
         conf = self.app.conf
         return open_broker(self.app.broker_url, conf.broker_transport_options)
 
-    def open_store(self) -> Any:
+    def open_store(self) -> ResultStore | None:
         """A result store likewise; None when the app has none."""
         url = self.app.result_url
         return open_store(url, self.app.conf.result_backend_transport_options) if url else None
@@ -210,7 +222,7 @@ class Program:
 
 
 async def _node_main(
-    settings: NodeSettings, broker: Any, store: Any, judge: Judge, sock: socket.socket
+    settings: NodeSettings, broker: Broker, store: ResultStore | None, judge: Judge, sock: socket.socket
 ) -> None:
     node = Node(settings, broker, store, judge, Journal())
     node.on_ready = lambda: logger.info("%s ready.", settings.name)
