@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -21,7 +21,7 @@ from umbel.testing.conformance import (
 
 
 class OverTcp:
-    options: dict[str, Any] = {}
+    options: ClassVar[dict[str, Any]] = {}
     list_prefix = ""
 
     @pytest.fixture
@@ -51,7 +51,7 @@ class OverUnixSocket(OverTcp):
 
 
 class BehindPrefix(OverTcp):
-    options = {"global_keyprefix": "shop_"}
+    options: ClassVar[dict[str, Any]] = {"global_keyprefix": "shop_"}
     list_prefix = "shop_"
 
 

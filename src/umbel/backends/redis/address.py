@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
-from umbel.backends import mask_url
+from umbel.core.urls import mask_url
 from umbel.errors import ConfigurationError
 
 __all__ = ["Address", "Tls", "parse_url"]

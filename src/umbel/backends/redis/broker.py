@@ -35,7 +35,7 @@ from umbel.backends.redis.subscriptions import Subscriptions
 from umbel.backends.redis.waiting import Waiting
 from umbel.backends.redis.wire import Arg
 from umbel.core.frame import Frame
-from umbel.errors import BrokerUnavailable, CapabilityError, OperationalError
+from umbel.errors import BrokerUnavailable, CapabilityError, OperationalError, StoreFull
 from umbel.ports import (
     Ack,
     Bury,
@@ -207,8 +207,9 @@ class RedisBroker:
             beginning, names = self._unanswered[-1]
             await self._server.run(RECLAIM, *self._keys.header, beginning, "undo", *names)
             self._unanswered.pop()
-        await self._server.call("SADD", self._keys.queues, *queues)
-        self._announced.update(queues)
+        with contextlib.suppress(StoreFull):  # that must not keep a worker from making room
+            await self._server.call("SADD", self._keys.queues, *queues)
+            self._announced.update(queues)
 
     def _spawn(self, undo: Any) -> None:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(undo, name="umbel-redis-undo")
@@ -361,10 +362,9 @@ class RedisBroker:
     # -- who is there, and hints
 
     async def announce(self, node: NodeInfo, *, ttl: float) -> None:
-        if node.queues and ttl > 0:
-            await self._server.call("SADD", self._keys.queues, *node.queues)
         said = msgspec.json.encode(node)
-        alive = await self._server.run(NODES, *self._keys.header, node.id, _ms(ttl) if ttl > 0 else 0, said)
+        remembered = _ms(ttl) if ttl > 0 else 0
+        alive = await self._server.run(NODES, *self._keys.header, node.id, remembered, said, *node.queues)
         if ttl <= 0:
             served = {queue for other in _nodes(alive) for queue in other.queues}
             await self._hand_over([queue for queue in node.queues if queue not in served])

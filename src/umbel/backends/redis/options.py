@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from umbel.backends import mask_url
 from umbel.core.priority import CELERY_STEPS
+from umbel.core.urls import mask_url
 from umbel.errors import ConfigurationError
 
 __all__ = ["Options", "read_options"]

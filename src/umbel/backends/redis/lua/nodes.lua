@@ -1,6 +1,6 @@
 -- Keep and tell which nodes live.
 --
--- own     nothing: only tell; or a node's id, its ttl in ms (0: it leaves), what it says of itself
+-- own     nothing: only tell; or a node's id, its ttl in ms (0: it leaves), what it says of itself, its queues
 -- result  pairs for each node that lives, last heard first: what it says, ms since it was heard
 
 local now = now_ms()
@@ -18,6 +18,7 @@ if id then
     call('ZADD', seen, now, id)
     call('ZADD', ends, now + ttl, id)
     call('HSET', said, id, ARGV[own + 2])
+    for at = own + 3, #ARGV do call('SADD', prefix .. 'umbel:queues', ARGV[at]) end
   else
     forget(id)
   end

@@ -9,7 +9,8 @@ local function holds_success(name)
   local status = string.match(head, '^{"status":%s?"([^"\\]*)"')
   if status then return status == 'SUCCESS' end
   if string.byte(head) ~= 123 then
-    return string.find(head, 'status[^%w]..?.?.?.?.?.?SUCCESS') ~= nil
+    local between = string.match(head, 'status(.-)SUCCESS')
+    return between ~= nil and #between <= 9
       or string.find('\n' .. redis.call('GET', name), '\nstatus: SUCCESS\n', 1, true) ~= nil
   end
   local payload = redis.call('GET', name)
