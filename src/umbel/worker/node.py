@@ -17,15 +17,12 @@ from collections.abc import Callable, Iterable, Sequence
 from umbel.core.policy import Ending
 from umbel.errors import BrokerUnavailable, OperationalError
 from umbel.ports import (
-    Ack,
     Broker,
-    Bury,
     Outgoing,
     Park,
     Record,
     Release,
     ResultStore,
-    Retry,
     Settlement,
     Signal,
 )
@@ -37,6 +34,7 @@ from umbel.worker.journal import Journal
 from umbel.worker.pauses import pause_after
 from umbel.worker.presence import Presence
 from umbel.worker.settings import NodeSettings
+from umbel.worker.settlements import settlement_of, with_record
 from umbel.worker.settler import Settler
 from umbel.worker.upkeep import Upkeep
 from umbel.worker.verdict import Judge
@@ -305,7 +303,7 @@ class Node:
         if done.payload is not None and not held.lease_lost:
             record = Record(task_id=done.task_id, state=done.state, payload=done.payload, ttl=done.ttl)
         then = [*done.then, done.replacement] if done.replacement is not None else done.then
-        self._settle(held, _settlement(held, done, record), record, then)
+        self._settle(held, settlement_of(done, held.receipt, record), record, then)
 
     def lost_child(self, child: Child) -> None:
         """The connection to a child has ended: all its reports are in."""
@@ -366,7 +364,7 @@ class Node:
         verdict = self.judge.conclude(held, ending, reason)
         self.journal.ended(held, ending, reason, verdict)
         record = None if held.lease_lost else verdict.record
-        self._settle(held, _with_record(verdict.settlement, record), record, verdict.then)
+        self._settle(held, with_record(verdict.settlement, record), record, verdict.then)
 
     def _settle(
         self,
@@ -475,28 +473,6 @@ class _Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._node.lost_child(self._child)
-
-
-def _settlement(held: Held, done: Done, record: Record | None) -> Settlement | None:
-    receipt = held.receipt
-    if receipt is None:
-        return None
-    then = tuple(done.then)
-    if done.settle == "ack":
-        return Ack(receipt=receipt, then=then, record=record)
-    if done.settle == "retry" and done.replacement is not None:
-        return Retry(receipt=receipt, replacement=done.replacement, record=record)
-    if done.settle == "release":
-        return Release(receipt=receipt, counted=done.counted)
-    if done.settle == "park":
-        return Park(receipt=receipt, reason=done.reason)
-    return Bury(receipt=receipt, reason=done.reason, then=then, record=record)
-
-
-def _with_record(settlement: Settlement | None, record: Record | None) -> Settlement | None:
-    if isinstance(settlement, (Ack, Retry, Bury)):
-        settlement.record = record
-    return settlement
 
 
 def _sentence(held: Held, how: str) -> str:

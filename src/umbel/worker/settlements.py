@@ -1,0 +1,29 @@
+"""From reports to settlements."""
+
+from __future__ import annotations
+
+from umbel.ports import Ack, Bury, Park, Receipt, Record, Release, Retry, Settlement
+from umbel.worker.ipc import Done
+
+
+def settlement_of(done: Done, receipt: Receipt | None, record: Record | None) -> Settlement | None:
+    """What a child's report asks of the broker; None when the message was acknowledged early."""
+    if receipt is None:
+        return None
+    then = tuple(done.then)
+    if done.settle == "ack":
+        return Ack(receipt=receipt, then=then, record=record)
+    if done.settle == "retry" and done.replacement is not None:
+        return Retry(receipt=receipt, replacement=done.replacement, record=record)
+    if done.settle == "release":
+        return Release(receipt=receipt, counted=done.counted)
+    if done.settle == "park":
+        return Park(receipt=receipt, reason=done.reason)
+    return Bury(receipt=receipt, reason=done.reason, then=then, record=record)
+
+
+def with_record(settlement: Settlement | None, record: Record | None) -> Settlement | None:
+    """`settlement` that also stores `record`, if it is of a kind that can."""
+    if isinstance(settlement, (Ack, Retry, Bury)):
+        settlement.record = record
+    return settlement
