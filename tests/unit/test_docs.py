@@ -35,7 +35,7 @@ def test_the_code_of_a_page_runs(page: pathlib.Path, tmp_path: pathlib.Path) -> 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_tests_that_a_page_names_exist(page: pathlib.Path) -> None:
-    named = re.findall(r"`(tests/[\w/]+\.py)(?:::([\w:]+))?`", page.read_text())
+    named = re.findall(r"`((?:tests|src)/[\w/]+\.py)(?:::([\w:]+))?`", page.read_text())
     missing = [f"{path}::{name}" for path, name in named if not _has(ROOT / path, name)]
     assert not missing
 
