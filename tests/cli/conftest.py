@@ -15,10 +15,13 @@ from typing import Any
 
 import pytest
 
+from umbel import Umbel
+
 TASKS = """
 import asyncio
 
 from umbel import Umbel
+from umbel.errors import Reject
 
 app = Umbel("tasks", broker="sqlite:///{database}", backend="sqlite:///{database}")
 
@@ -42,6 +45,13 @@ def divide(x, y):
 async def later(seconds):
     await asyncio.sleep(seconds)
     return "done"
+
+
+@app.task
+def refuse(x):
+    if x < 0:
+        raise Reject(f"{{x}} is negative")
+    return x
 """
 
 
@@ -93,6 +103,10 @@ class Project:
                 check=False,
             )
         )
+
+    def app(self) -> Umbel:
+        """An app in this process that sends to the project's workers. Close it."""
+        return Umbel("tests", broker=self.url, backend=self.url, set_as_current=False)
 
     def ok(self, *args: str, stdin: str = "") -> Ended:
         """The same, where nothing else than success will do."""

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from .conftest import Project
 
 
-def call(project: Project, *args: str) -> None:
-    project.ok("-q", "-A", "tasks", "call", *args)
+def send(project: Project, **options: Any) -> None:
+    with project.app() as app:
+        app.send_task("tasks.greet", **options)
 
 
 def test_queues_with_their_counts(project: Project) -> None:
-    call(project, "tasks.greet")
-    call(project, "tasks.greet", "--countdown", "3600")
-    call(project, "tasks.greet", "--queue", "b")
+    send(project)
+    send(project, countdown=3600)
+    send(project, queue="b")
     form = project.ok("-A", "tasks", "list", "queues", "--json").json
     assert form == [
         {"queue": "b", "waiting": 1, "scheduled": 0, "held": 0, "parked": 0, "dead": 0},
@@ -31,9 +34,9 @@ def test_queues_with_their_counts(project: Project) -> None:
 
 
 def test_waiting_messages_in_the_order_of_service(project: Project) -> None:
-    call(project, "tasks.greet", "--task-id", "second")
-    call(project, "tasks.greet", "--task-id", "first", "--priority", "9")
-    call(project, "tasks.greet", "--task-id", "elsewhere", "--queue", "b")
+    send(project, task_id="second")
+    send(project, task_id="first", priority=9)
+    send(project, task_id="elsewhere", queue="b")
     rows = project.ok("-A", "tasks", "list", "waiting", "-Q", "celery", "--json").json
     assert [row["id"] for row in rows] == ["first", "second"]
     assert set(rows[0]) == {
@@ -45,7 +48,7 @@ def test_waiting_messages_in_the_order_of_service(project: Project) -> None:
 
 def test_a_limit_says_that_there_is_more(project: Project) -> None:
     for number in range(3):
-        call(project, "tasks.greet", "--task-id", f"id-{number}")
+        send(project, task_id=f"id-{number}")
     ended = project.ok("-A", "tasks", "list", "waiting", "--limit", "2")
     assert "id-1" in ended.out
     assert "id-2" not in ended.out
@@ -70,8 +73,8 @@ def test_no_nodes(project: Project) -> None:
 
 
 def test_purge_asks(project: Project) -> None:
-    call(project, "tasks.greet")
-    call(project, "tasks.greet", "--countdown", "3600")
+    send(project)
+    send(project, countdown=3600)
     refused = project.run("-A", "tasks", "purge", stdin="n\n")
     assert refused.code == 1
     assert "celery: 2 messages" in refused.err
@@ -83,7 +86,7 @@ def test_purge_asks(project: Project) -> None:
 
 def test_purge_by_force_and_by_queue(project: Project) -> None:
     for queue in ("a", "b", "c"):
-        call(project, "tasks.greet", "--queue", queue)
+        send(project, queue=queue)
     assert (
         project.ok("-A", "tasks", "purge", "-f", "-Q", "a,b", "-X", "b").out == "Deleted 1 message from a.\n"
     )

@@ -14,6 +14,7 @@ import msgspec
 from umbel import AsyncResult, Umbel
 from umbel.cli import exits
 from umbel.cli.base import Command, Globals
+from umbel.cli.find_app import import_tasks
 from umbel.cli.options import json_array, json_object, moment, moment_or_seconds, seconds
 from umbel.cli.output import duration, emit_json
 from umbel.cli.session import the_app
@@ -111,7 +112,7 @@ def _send(
 ) -> AsyncResult[Any]:
     if not state.app:
         return app.send_task(name, args, kwargs, **options)
-    app.finalize()
+    import_tasks(app)
     task = app.tasks.get(name)
     if task is not None:
         try:

@@ -30,7 +30,7 @@ import click
 from umbel import Task, Umbel
 from umbel.errors import ConfigurationError, UmbelError
 
-__all__ = ["AppNotFound", "find_app", "likely_apps"]
+__all__ = ["AppNotFound", "find_app", "import_tasks", "likely_apps"]
 
 NAMES = ("app", "umbel", "celery")
 """Attributes and sub-modules that are looked at first, in this order."""
@@ -61,6 +61,22 @@ def find_app(name: str) -> Umbel:
     if attribute:
         return _named(module, attribute)
     return _only_app(module)
+
+
+def import_tasks(app: Umbel) -> None:
+    """Import the modules that the app includes or discovers, so that all of its tasks are known.
+
+    Raises AppNotFound when one of them is not there or fails while it is imported.
+    """
+    for name in (*app.conf.include, *app.conf.imports):
+        try:
+            _import(name)
+        except ModuleNotFoundError as exc:
+            raise AppNotFound(
+                f"There is no module {name!r}, which the app includes (-I, the settings include and imports)."
+            ) from exc
+    with _UserCode("the app's tasks"):
+        app.finalize()
 
 
 def likely_apps(directory: Path) -> list[str]:

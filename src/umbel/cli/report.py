@@ -18,6 +18,7 @@ from umbel import Umbel
 from umbel._version import __version__
 from umbel.backends import mask_url
 from umbel.cli.base import Command, Globals
+from umbel.cli.find_app import import_tasks
 from umbel.cli.output import emit_json
 from umbel.cli.session import the_app
 from umbel.settings import SETTINGS
@@ -56,20 +57,30 @@ def report(state: Globals, as_json: bool) -> None:
     """
     app = the_app(state)
     if state.app:
-        app.finalize()
-    parts = {"versions": _versions(), "app": _about(app, named=bool(state.app)), "settings": _settings(app)}
+        import_tasks(app)
+    parts: dict[str, dict[str, Any]] = {
+        "versions": _versions(),
+        "app": _about(app, named=bool(state.app)),
+        "settings": _settings(app),
+    }
     if as_json:
         emit_json(parts)
         return
-    for title, pairs in parts.items():
+    settings = {name: _in_words(form) for name, form in parts["settings"].items()}
+    for title, pairs in (parts | {"settings": settings}).items():
         click.echo(click.style(f"[{title}]", bold=True))
-        width = max((len(name) for name in pairs), default=0)
+        width = max((len(name) for name in pairs), default=0) + 1
         for name, value in pairs.items():
-            shown = ", ".join(map(str, value)) if isinstance(value, list) and title == "app" else value
-            click.echo(f"  {name + ':':<{width + 1}} {shown}")
+            shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+            click.echo(f"  {name + ':':<{width}} {shown}")
         if not pairs:
             click.echo("  all as by default")
         click.echo()
+
+
+def _in_words(form: dict[str, Any]) -> str:
+    remark = "" if form["effective"] else "; has no effect in Umbel"
+    return f"{form['value']!r}  (from {form['source']}{remark})"
 
 
 def _versions() -> dict[str, str]:
@@ -107,15 +118,13 @@ def _about(app: Umbel, *, named: bool) -> dict[str, Any]:
     }
 
 
-def _settings(app: Umbel) -> dict[str, Any]:
-    """Settings that were given, by name, fit to be shown, with where each comes from."""
+def _settings(app: Umbel) -> dict[str, dict[str, Any]]:
+    """The settings that were given, by name, fit to be shown: their values and where they come from."""
     conf, inert = app.conf, set(app.conf.inert())
-    shown = {}
-    for name, value in sorted(conf.table().items()):
-        source = conf.source(name)
-        remark = "; has no effect in Umbel" if name in inert else ""
-        shown[name] = f"{masked(name, value)!r}  (from {source}{remark})"
-    return shown
+    return {
+        name: {"value": masked(name, value), "source": conf.source(name), "effective": name not in inert}
+        for name, value in sorted(conf.table().items())
+    }
 
 
 def masked(name: str, value: Any) -> Any:

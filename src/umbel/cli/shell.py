@@ -12,6 +12,7 @@ import click
 
 from umbel import AsyncResult, Umbel
 from umbel.cli.base import Command, Globals
+from umbel.cli.find_app import import_tasks
 from umbel.cli.output import plural
 from umbel.cli.session import the_app
 
@@ -42,7 +43,7 @@ def shell(state: Globals, plain: bool) -> None:
 
 def namespace(app: Umbel) -> dict[str, Any]:
     """The names in the shell. Of two tasks with one function name, only the first has it."""
-    app.finalize()
+    import_tasks(app)
     names: dict[str, Any] = {}
     for name, task in app.tasks.items():
         if not name.startswith("celery."):

@@ -7,14 +7,17 @@ from typing import Any, Literal, NamedTuple
 
 import click
 
+from umbel import Umbel
 from umbel.cli import exits
 from umbel.cli.base import Globals, UmbelGroup
 from umbel.cli.editing import Draft, as_text, draft_of, from_text, rewritten
+from umbel.cli.find_app import import_tasks
 from umbel.cli.listing import list_messages
 from umbel.cli.messages import message_as_json, print_message, print_messages
 from umbel.cli.options import force_option, json_array, json_object, json_option, limit_option, queues_option
 from umbel.cli.output import emit_json, plural
 from umbel.cli.session import Session, connected
+from umbel.core.envelope import Envelope
 from umbel.errors import CallError
 from umbel.ports import Shelved
 
@@ -77,6 +80,19 @@ def _choosing(function: Callable[..., Any]) -> Callable[..., Any]:
     ):
         function = decorate(function)
     return function
+
+
+def _check_arguments(state: Globals, app: Umbel, call: Envelope) -> None:
+    """End the command when the app of ``-A`` has the task, and the task could not be called so."""
+    if not state.app:
+        return
+    import_tasks(app)
+    task = app.tasks.get(call.task)
+    if task is not None:
+        try:
+            app.client.prepare(call.task, call.args, call.kwargs, None, task)
+        except TypeError as exc:
+            exits.fail(f"{str(exc).removesuffix(' Nothing was sent.')} Nothing was changed.", exits.USAGE)
 
 
 # -------------------------------------------------------------------------------------------- what they do
@@ -162,10 +178,7 @@ def edit(state: Globals, task_id: str, changes: Changes, *, replay: bool) -> Non
             click.echo("Nothing was changed.")
             return
         frame, call = rewritten(message.frame, draft)
-        task = session.app.tasks.get(call.task)
-        check = getattr(task, "check_arguments", None)
-        if check is not None:
-            check(call.args, call.kwargs)
+        _check_arguments(state, session.app, call)
         if not session.run(session.broker.rewrite(message.key, frame)):
             exits.fail(
                 f"{task_id} is not among the dead letters any more. Nothing was changed.", exits.ABSENT

@@ -12,6 +12,7 @@ import click
 
 from umbel.cli import exits
 from umbel.cli.base import Command, Globals
+from umbel.cli.find_app import import_tasks
 from umbel.cli.options import split_names
 from umbel.cli.session import the_app
 from umbel.worker.options import WorkerOptions
@@ -203,6 +204,7 @@ def worker(ctx: click.Context, /, pidfile: str | None, include: tuple[str, ...],
         state.note(f"{', '.join(inert)} {verb} accepted for Celery's sake and changes nothing here.")
     if include:
         app.conf.include = [*app.conf.include, *include]
+    import_tasks(app)
     with _pid_in(pidfile):
         code = run_worker(app, WorkerOptions(**options, banner=not state.quiet))
     ctx.exit(code)

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -176,14 +176,32 @@ def _send(app: Umbel, texts: list[str], pictures: list[str]) -> _Sent:
 def _collect(results: list[AsyncResult[Any]], worker: subprocess.Popen[bytes], folder: Path) -> None:
     """Wait for every result, with a bar."""
     deadline = time.monotonic() + _ENOUGH
-    with click.progressbar(length=len(results), label="  working ", show_pos=True, show_eta=False) as bar:
+    with _progress(len(results)) as done:
         for result in results:
             while not _arrived(result):
                 if worker.poll() is not None:
                     exits.fail(f"The worker ended with exit code {worker.returncode}.\n{_last_words(folder)}")
                 if time.monotonic() > deadline:
                     exits.fail(f"The tasks have not ended within {_ENOUGH:.0f} s.\n{_last_words(folder)}")
-            bar.update(1)
+            done()
+
+
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    """A bar on a terminal, a few lines elsewhere. Yields what is to be called for each step."""
+    if sys.stdout.isatty():
+        with click.progressbar(length=total, label="  working ", show_pos=True, show_eta=False) as bar:
+            yield lambda: bar.update(1)
+        return
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        if done * 4 // total > (done - 1) * 4 // total:
+            click.echo(f"  working   {done} of {total} done")
+
+    yield step
 
 
 def _arrived(result: AsyncResult[Any]) -> bool:
