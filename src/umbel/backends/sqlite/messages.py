@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Any, NamedTuple
 
 import apsw
@@ -188,24 +189,31 @@ def reserve(database: Database, queues: Sequence[str], limit: int, lease: float,
         wall, steady = wall_now(), steady_now()
         connection.execute(_PROMOTE, (wall, OVERDUE_AT_ONCE))
         connection.execute(_LAPSE, (steady, OVERDUE_AT_ONCE))
-        ids = _first_waiting(connection, queues, limit)
+        rows = _first_waiting(connection, queues, limit, wall)
         token = int.from_bytes(os.urandom(7))  # one for the batch: a receipt names its row besides
         until = steady + milliseconds(lease)
-        held = list(connection.executemany(_HOLD, [(id, token, until, holder, wall) for id in ids]))
-    return Taken([_delivery(token, *row) for row in held], 0.0)
+        connection.executemany(_HOLD, [(row[2], token, until, holder, wall) for row in rows])
+    return Taken([_delivery(token, row) for row in rows], 0.0)
 
 
-def _first_waiting(connection: apsw.Connection, queues: Sequence[str], limit: int) -> list[int]:
+def _first_waiting(
+    connection: apsw.Connection, queues: Sequence[str], limit: int, now: int
+) -> list[tuple[Any, ...]]:
     # One look into the index per queue: `queue IN (…)` would sort all that waits.
-    each = [fetch(connection, _FIRST_WAITING, (queue, limit)) for queue in dict.fromkeys(queues)]
+    each = [fetch(connection, _FIRST_WAITING, (queue, limit, now)) for queue in dict.fromkeys(queues)]
     if len(each) == 1:
-        return [id for _, _, id in each[0]]
-    keyed = [[(-priority, rank, id) for priority, rank, id in rows] for rows in each]
-    return [id for _, _, id in heapq.merge(*keyed)][:limit]
+        return list(each[0])
+    return list(islice(heapq.merge(*each, key=_service_order), limit))
 
 
-def _delivery(token: int, id: int, queue: str, count: int, revoked: int, entry: bytes) -> Delivery:
-    receipt = Receipt(queue, f"{id}.{token:x}")
+def _service_order(row: tuple[Any, ...]) -> tuple[int, int, int]:
+    priority, rank, id = row[:3]
+    return (-priority, rank, id)
+
+
+def _delivery(token: int, row: tuple[Any, ...]) -> Delivery:
+    _, _, id, queue, deliveries, revoked, entry = row
+    receipt, count = Receipt(queue, f"{id}.{token:x}"), deliveries + 1
     try:
         frame = load_frame(entry)
     except DecodeError as exc:
@@ -270,14 +278,14 @@ def _end(connection: apsw.Connection, settlement: Settlement) -> bool:
     held = _row_and_token(settlement.receipt)
     match settlement:
         case Ack() | Retry():
-            done = connection.execute(_REMOVE, held).get
+            connection.execute(_REMOVE, held)
         case Release(counted=counted):
-            done = connection.execute(_RELEASE, (*held, 0 if counted else 1, FRONT)).get
+            connection.execute(_RELEASE, (*held, 0 if counted else 1, FRONT))
         case Bury(reason=reason):
-            done = connection.execute(_SET_ASIDE, (*held, DEAD, reason, wall_now())).get
+            connection.execute(_SET_ASIDE, (*held, DEAD, reason, wall_now()))
         case Park(reason=reason):
-            done = connection.execute(_SET_ASIDE, (*held, PARKED, reason, wall_now())).get
-    return done is not None
+            connection.execute(_SET_ASIDE, (*held, PARKED, reason, wall_now()))
+    return connection.changes() == 1
 
 
 def extend(database: Database, receipts: Collection[Receipt], lease: float) -> list[Receipt]:
@@ -285,11 +293,12 @@ def extend(database: Database, receipts: Collection[Receipt], lease: float) -> l
         return []
     with database.write() as connection:
         until = steady_now() + milliseconds(lease)
-        return [
-            receipt
-            for receipt in receipts
-            if connection.execute(_EXTEND, (*_row_and_token(receipt), until)).get is None
-        ]
+        return [receipt for receipt in receipts if not _extend_one(connection, receipt, until)]
+
+
+def _extend_one(connection: apsw.Connection, receipt: Receipt, until: int) -> bool:
+    connection.execute(_EXTEND, (*_row_and_token(receipt), until))
+    return connection.changes() == 1
 
 
 def reclaim(database: Database, holder: str) -> int:

@@ -9,7 +9,7 @@ import apsw
 
 __all__ = ["SCHEMA", "fetch", "statement", "statement_names"]
 
-_FOLDER = resources.files(__package__) / "sql"
+_FOLDER = resources.files("umbel.backends.sqlite") / "sql"
 
 
 def statement(name: str) -> str:

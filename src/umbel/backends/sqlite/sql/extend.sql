@@ -1,2 +1,2 @@
--- Let a lease end later (or sooner). ?1 id, ?2 token, ?3 lease_until. One row, unless the token is stale
-UPDATE messages SET lease_until = ?3 WHERE id = ?1 AND token = ?2 RETURNING 1
+-- Let a lease end later (or sooner). ?1 id, ?2 token, ?3 lease_until. Changes one row, unless the token is stale
+UPDATE messages SET lease_until = ?3 WHERE id = ?1 AND token = ?2

@@ -1,2 +1,2 @@
--- Delete a held message. ?1 id, ?2 token. One row, unless the token is stale
-DELETE FROM messages WHERE id = ?1 AND token = ?2 RETURNING id
+-- Delete a held message. ?1 id, ?2 token. Changes one row, unless the token is stale
+DELETE FROM messages WHERE id = ?1 AND token = ?2

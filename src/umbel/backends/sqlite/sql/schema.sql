@@ -21,12 +21,14 @@ CREATE TABLE messages (
     reason      TEXT    NOT NULL DEFAULT '',
     frame       BLOB    NOT NULL             -- kombu's JSON envelope; last, for it may be long
 ) STRICT;
-CREATE INDEX messages_waiting   ON messages (queue, priority DESC, rank, id) WHERE shelf = 0;
+CREATE INDEX messages_waiting   ON messages (queue, priority DESC, rank, id, task_id) WHERE shelf = 0;
 CREATE INDEX messages_scheduled ON messages (due, queue)                     WHERE shelf = 1;
 CREATE INDEX messages_held      ON messages (lease_until, queue)             WHERE shelf = 2;
 CREATE INDEX messages_parked    ON messages (since, queue)                   WHERE shelf = 3;
 CREATE INDEX messages_dead      ON messages (since, queue)                   WHERE shelf = 4;
-CREATE INDEX messages_task_id   ON messages (task_id);
+-- What waits and what is held has no index by task id: keys in random order would cost every message more than all
+-- the rest together. `find` reads through messages_waiting (0.1 s for a million) and through the few that are held.
+CREATE INDEX messages_task_id   ON messages (task_id)                        WHERE shelf IN (1, 3, 4);
 
 CREATE TABLE queues (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 

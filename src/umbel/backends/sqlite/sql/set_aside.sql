@@ -1,5 +1,4 @@
 -- Park or bury a held message.
--- ?1 id, ?2 token, ?3 shelf (3 or 4), ?4 reason, ?5 now. One row, unless the token is stale
+-- ?1 id, ?2 token, ?3 shelf (3 or 4), ?4 reason, ?5 now. Changes one row, unless the token is stale
 UPDATE messages SET shelf = ?3, token = NULL, lease_until = NULL, holder = NULL, reason = ?4, since = ?5
 WHERE id = ?1 AND token = ?2
-RETURNING 1
