@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ssl
 from collections.abc import Mapping
 from typing import Any
@@ -48,18 +49,24 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
 
     def context(self) -> ssl.SSLContext:
         """Raises ``ConfigurationError`` when a file cannot be read."""
-        context = ssl.create_default_context()
-        context.check_hostname = self.check_hostname and self.cert_reqs is ssl.CERT_REQUIRED
-        context.verify_mode = self.cert_reqs
-        try:
-            if self.ca_certs:
-                context.load_verify_locations(self.ca_certs)
-            if self.certfile:
-                context.load_cert_chain(self.certfile, self.keyfile, self.keyfile_password)
-        except OSError as exc:
-            files = [name for name in (self.ca_certs, self.certfile, self.keyfile) if name]
-            raise ConfigurationError(f"The TLS files {', '.join(files)} cannot be used: {exc}.") from exc
-        return context
+        return _context(self)
+
+
+@functools.cache
+def _context(tls: Tls) -> ssl.SSLContext:
+    """Made once: reading the system's certificates takes longer than connecting."""
+    context = ssl.create_default_context()
+    context.check_hostname = tls.check_hostname and tls.cert_reqs is ssl.CERT_REQUIRED
+    context.verify_mode = tls.cert_reqs
+    try:
+        if tls.ca_certs:
+            context.load_verify_locations(tls.ca_certs)
+        if tls.certfile:
+            context.load_cert_chain(tls.certfile, tls.keyfile, tls.keyfile_password)
+    except OSError as exc:
+        files = [name for name in (tls.ca_certs, tls.certfile, tls.keyfile) if name]
+        raise ConfigurationError(f"The TLS files {', '.join(files)} cannot be used: {exc}.") from exc
+    return context
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):

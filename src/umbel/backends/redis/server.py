@@ -77,6 +77,13 @@ class Server:
         self.version = _version(info if isinstance(info, bytes) else b"")
         return wire
 
+    async def connect(self) -> None:
+        """Connect now, so that what fails afterwards may have reached the server."""
+        try:
+            await self.wire()
+        except (Lost, Refusal) as exc:
+            raise self.error(exc) from exc
+
     async def call(self, *command: Arg) -> Any:
         """The answer to one command."""
         return (await self.calls([command]))[0]
@@ -108,8 +115,10 @@ class Server:
         """Raise the error of the first answer that is one."""
         for answer in answers:
             if isinstance(answer, Refusal):
-                if self._wire is not None and "READONLY" in str(answer):
-                    self._wire.close("the server became a replica")  # the next call asks the sentinels again
+                if self._wire is not None and str(answer).startswith("READONLY"):
+                    self._wire.close(
+                        "the server became a replica"
+                    )  # the next connection asks the sentinels again
                 raise self.error(answer)
 
     async def close(self) -> None:
@@ -131,8 +140,7 @@ class Server:
             answers = wire.calls(commands)
         except (Lost, Refusal) as exc:
             raise self.error(exc) from exc
-        self.give_back(wire)
-        self.check(answers)
+        self._keep(wire, answers)
         return answers
 
     def push_now(self, key: str, entry: bytes) -> None:
@@ -143,9 +151,7 @@ class Server:
             answer = wire.read()
         except (Lost, Refusal) as exc:
             raise self.error(exc) from exc
-        self._idle.append(wire)
-        if isinstance(answer, Refusal):
-            raise self.error(answer)
+        self._keep(wire, (answer,))
 
     def run_now(self, script: Script, *args: Arg) -> Any:
         """``run`` for synchronous callers."""
@@ -156,8 +162,7 @@ class Server:
                 answer = wire.call("EVAL", script.text, 0, *args)
         except (Lost, Refusal) as exc:
             raise self.error(exc) from exc
-        self.give_back(wire)
-        self.check((answer,))
+        self._keep(wire, (answer,))
         return answer
 
     def borrow(self) -> SyncWire:
@@ -177,8 +182,15 @@ class Server:
             wire.close()
         return SyncWire(self.address, self.options)
 
-    def give_back(self, wire: SyncWire) -> None:
-        """Keep a connection for the next borrower. One that failed is not given back."""
+    def _keep(self, wire: SyncWire, answers: Sequence[Any]) -> None:
+        """Give a connection back for the next borrower, and raise the error of the first answer that is one."""
+        for answer in answers:
+            if isinstance(answer, Refusal):
+                if str(answer).startswith("READONLY"):
+                    wire.close()  # the server became a replica; the next connection asks the sentinels again
+                else:
+                    self._idle.append(wire)
+                raise self.error(answer)
         self._idle.append(wire)
 
 
