@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import re
 import socket
@@ -10,6 +11,7 @@ import time
 import types
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -21,10 +23,13 @@ from umbel.calls import Prepared
 from umbel.codecs.protocol import decode_call
 from umbel.context import Request, running
 from umbel.core.envelope import Envelope
+from umbel.core.kombu_json import load_frame
 from umbel.errors import BrokerUnavailable, CallError, ConfigurationError, EncodeError, Retry
 from umbel.ports import Outgoing, Shelved
 
 from .conftest import MakeApp
+
+VECTORS = Path(__file__).parent.parent / "wire" / "vectors"
 
 
 def add_to(app: Umbel, **options: Any) -> Task[..., Any]:
@@ -146,6 +151,49 @@ def test_a_bulk_send_with_one_bad_call_sends_none(app: Umbel, counting: Counting
     with pytest.raises(CallError, match="task_id names one call"):
         task.starmap_async([(1,)], task_id="x")
     assert counting.batches == []
+
+
+@pytest.mark.parametrize(
+    ("vector", "call"),
+    [
+        ("plain", lambda add, app: prepared(add)),
+        ("task_id", lambda add, app: prepared(add, task_id="my-id-1")),
+        ("countdown_zero", lambda add, app: prepared(add, countdown=0)),
+        ("eta_aware", lambda add, app: prepared(add, eta=datetime(2031, 2, 3, 4, 5, 6, 789000, tzinfo=UTC))),
+        ("eta_naive", lambda add, app: prepared(add, eta=datetime(2031, 2, 3, 4, 5, 6))),
+        ("ignore_result", lambda add, app: prepared(add, ignore_result=True)),
+        ("headers", lambda add, app: prepared(add, headers={"tenant": "acme", "n": 5})),
+        ("time_limits", lambda add, app: prepared(add, time_limit=30, soft_time_limit=20)),
+        ("shadow", lambda add, app: prepared(add, shadow="pretty")),
+        ("argsrepr", lambda add, app: prepared(add, argsrepr="(secret)", kwargsrepr="{}")),
+        ("queue", lambda add, app: prepared(add, queue="special")),
+        ("root_parent", lambda add, app: prepared(add, root_id="r", parent_id="p")),
+        ("link", lambda add, app: prepared(add, link=add.s(10))),
+        ("link_many", lambda add, app: prepared(add, link=[add.s(10), app.signature("vec.ident")])),
+        ("link_error", lambda add, app: prepared(add, link_error=app.signature("vec.onerr"))),
+        ("si", lambda add, app: app.client.prepare_signature(add.si(1, 2))),
+        ("send_task", lambda add, app: app.client.prepare("other.task", (1,), {"a": 2})),
+        ("compression_gzip", lambda add, app: prepared(add, compression="gzip")),
+    ],
+)
+def test_a_call_becomes_the_message_that_celery_makes_of_it(app: Umbel, vector: str, call: Any) -> None:
+    add = app.task(name="vec.add")(lambda x, y: x + y)
+    made: Prepared = call(add, app)
+    vectors = json.loads(gzip.decompress((VECTORS / "redis_messages.json.gz").read_bytes()))
+    theirs = load_frame(next(v["entries"][0] for v in vectors if v["name"] == vector).encode())
+    ours = made.outgoing.frame
+    random = {"id", "root_id", "origin"} - (
+        {"id", "root_id"} if vector in ("task_id", "root_parent") else set()
+    )
+    if vector == "root_parent":
+        random.add("id")
+    assert [k for k in ours.headers if k not in random] == [k for k in theirs.headers if k not in random]
+    assert {k: v for k, v in ours.headers.items() if k not in random} == {
+        k: v for k, v in theirs.headers.items() if k not in random
+    }
+    assert decode_call(ours).args == decode_call(theirs).args
+    assert decode_call(ours).embed == decode_call(theirs).embed
+    assert made.outgoing.queue == theirs.properties["delivery_info"]["routing_key"]
 
 
 # ----------------------------------------------------------------------------------------------- arguments
