@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncResult", "EagerResult", "ResultSet"]
 
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 
-class AsyncResult(Generic[R]):
+class AsyncResult(Generic[R_co]):
     """The result of one call, which may be still to come.
 
     >>> result = add.delay(1, 2)  # doctest: +SKIP
@@ -65,9 +65,9 @@ class AsyncResult(Generic[R]):
         timeout: float | None = None,
         propagate: bool = True,
         interval: float | None = None,
-        callback: Callable[[str, R], Any] | None = None,
+        callback: Callable[[str, R_co], Any] | None = None,
         disable_sync_subtasks: bool = True,
-    ) -> R:
+    ) -> R_co:
         """Wait for the task to end and return its value.
 
         `timeout`: seconds, None for ever. When the task failed or was revoked its exception is raised, with the worker's
@@ -92,8 +92,8 @@ class AsyncResult(Generic[R]):
         self,
         timeout: float | None = None,
         propagate: bool = True,
-        callback: Callable[[str, R], Any] | None = None,
-    ) -> R:
+        callback: Callable[[str, R_co], Any] | None = None,
+    ) -> R_co:
         """``get`` for coroutines. Inside a task it does not block a worker's thread, and is allowed."""
         if self.ignored:
             return None  # type: ignore[return-value]
@@ -101,7 +101,9 @@ class AsyncResult(Generic[R]):
             await _await_for(self.app, [self], timeout)
         return self._outcome(timeout, propagate, callback)
 
-    def _outcome(self, timeout: float | None, propagate: bool, callback: Callable[[str, R], Any] | None) -> R:
+    def _outcome(
+        self, timeout: float | None, propagate: bool, callback: Callable[[str, R_co], Any] | None
+    ) -> R_co:
         meta = self._final
         if meta is None:
             raise TimeoutError(self._overdue(timeout))
@@ -223,7 +225,7 @@ class AsyncResult(Generic[R]):
         """The queue that it came from."""
         return self._meta().queue
 
-    def maybe_throw(self, propagate: bool = True, callback: Callable[[str, R], Any] | None = None) -> Any:
+    def maybe_throw(self, propagate: bool = True, callback: Callable[[str, R_co], Any] | None = None) -> Any:
         """Raise the exception of a failed task; the value (or None) otherwise. Does not wait."""
         meta = self._meta()
         value = _value(meta)
@@ -296,7 +298,7 @@ class AsyncResult(Generic[R]):
         return type(self), (self.id,)
 
 
-class EagerResult(AsyncResult[R]):
+class EagerResult(AsyncResult[R_co]):
     """The result of a call that was run in place."""
 
     __slots__ = ("_children", "_failure")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Task", "setting_of"]
 
 P = ParamSpec("P")
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 
 # Attributes that fall back to a setting when they are None, and the name of that setting.
@@ -53,7 +53,7 @@ _SETTINGS = {
 }
 
 
-class Task(Generic[P, R]):
+class Task(Generic[P, R_co]):
     """A task. ``@app.task`` makes one of a function; subclass it to give several tasks hooks and options in common.
 
     Calling it runs the function in place. ``delay`` sends it to a worker::
@@ -147,12 +147,12 @@ class Task(Generic[P, R]):
 
     # -- here and now
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Run the function in place, with a request of its own (``request.called_directly``)."""
         run = current_run()
         if run is not None and run.task is self and not run.entered:
             run.entered = True
-            value: R = self.run(*args, **kwargs)
+            value: R_co = self.run(*args, **kwargs)
             return value
         if self.is_async:
             return self._call_async(args, kwargs)  # type: ignore[return-value]
@@ -174,7 +174,7 @@ class Task(Generic[P, R]):
     def apply(
         self, args: Sequence[Any] | None = ..., kwargs: Mapping[str, Any] | None = ...,
         *, throw: bool | None = ..., retries: int = ..., **options: Unpack[CallOptions],
-    ) -> EagerResult[R]: ...  # fmt: skip
+    ) -> EagerResult[R_co]: ...  # fmt: skip
     def apply(
         self,
         args: Sequence[Any] | None = None,
@@ -195,7 +195,7 @@ class Task(Generic[P, R]):
     @overload
     def delay(self: Task[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> Result[T]: ...
     @overload
-    def delay(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]: ...
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> Result[R_co]: ...
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> Result[Any]:
         """Send the task, to be run by a worker with these arguments.
 
@@ -216,7 +216,7 @@ class Task(Generic[P, R]):
         args: Sequence[Any] | None = ...,
         kwargs: Mapping[str, Any] | None = ...,
         **options: Unpack[CallOptions],
-    ) -> Result[R]: ...
+    ) -> Result[R_co]: ...
     def apply_async(
         self,
         args: Sequence[Any] | None = None,
@@ -234,7 +234,7 @@ class Task(Generic[P, R]):
         self: Task[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
     ) -> Result[T]: ...
     @overload
-    async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]: ...
+    async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> Result[R_co]: ...
     async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> Result[Any]:
         """``delay`` for coroutines: does not block the event loop."""
         return await self.app.client.acall(self, args, kwargs, None)
@@ -250,7 +250,7 @@ class Task(Generic[P, R]):
         args: Sequence[Any] | None = ...,
         kwargs: Mapping[str, Any] | None = ...,
         **options: Unpack[CallOptions],
-    ) -> Result[R]: ...
+    ) -> Result[R_co]: ...
     async def aapply_async(
         self,
         args: Sequence[Any] | None = None,
@@ -269,7 +269,7 @@ class Task(Generic[P, R]):
     @overload
     def starmap_async(
         self, calls: Iterable[Sequence[Any]], **options: Unpack[CallOptions]
-    ) -> list[Result[R]]: ...
+    ) -> list[Result[R_co]]: ...
     def starmap_async(
         self, calls: Iterable[Sequence[Any]], **options: Unpack[CallOptions]
     ) -> list[Result[Any]]:
@@ -413,7 +413,7 @@ class Task(Generic[P, R]):
         if task_id is not None:
             self.app.store_state(self, request, task_id, state, meta)
 
-    def AsyncResult(self, task_id: str) -> Result[R]:
+    def AsyncResult(self, task_id: str) -> Result[R_co]:
         """The result of a call of this task, by its id."""
         return self.app.AsyncResult(task_id)
 
