@@ -96,7 +96,9 @@ class Fetcher:
                 continue
             self._journal.received(held)
             facts = self._judge.facts(frame.task_name)
-            if facts is not None:
+            if facts is None:  # protocol 1: only the child can read its limits
+                held.report_begin = True
+            else:
                 held.report_begin = facts.reports_begin or _has_hard_limit(frame)
                 if not facts.acks_late:
                     early.append(held)

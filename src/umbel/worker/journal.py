@@ -45,6 +45,10 @@ class Journal:
         elif done.ending == "failure":
             text = f"{done.reason}\n{done.traceback}" if done.traceback else done.reason
             self._line(logging.ERROR, "failed", held, done, "Task %s[%s] raised after %.6fs: %s", text)
+        elif done.ending == "scheduled":
+            self._line(
+                logging.INFO, "scheduled", held, done, "Task %s[%s] put back after %.6fs: %s", done.reason
+            )
         elif done.ending == "ignored":
             self._line(logging.INFO, "ignored", held, done, "Task %s[%s] ignored after %.6fs%s", "")
         else:

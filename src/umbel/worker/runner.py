@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,13 +25,15 @@ from umbel.codecs.reprs import safe_repr
 from umbel.context import Request, running
 from umbel.core.envelope import Envelope
 from umbel.core.policy import Decision, Rules, decide
-from umbel.errors import MessageError, NotRegistered, Reject, Retry
+from umbel.errors import MessageError, NotRegistered, Reject, Retry, TaskRevokedError
 from umbel.execution import Attempt, raised, returned
+from umbel.ports import Outgoing
+from umbel.result import AsyncResult
 from umbel.task import Task, setting_of
 from umbel.worker import limits
 from umbel.worker.follow import FollowUps
 from umbel.worker.ipc import Begun, Done, Handed, Progress, Report
-from umbel.worker.outcomes import Records, error_line, traceback_text
+from umbel.worker.outcomes import Records, error_line, traceback_text, utc_now
 
 if TYPE_CHECKING:
     from umbel.app import Umbel
@@ -142,15 +145,18 @@ class Runner:
         ignore = envelope.ignore_result
         if ignore is None:
             ignore = setting_of(task, "ignore_result")
+        rules = Rules(
+            ignore_result=bool(ignore),
+            store_errors_even_if_ignored=bool(setting_of(task, "store_errors_even_if_ignored")),
+        )
+        if not frame.task_name and (untimely := self._untimely(call, envelope, rules)) is not None:
+            return untimely
         return Execution(
             call=call,
             envelope=envelope,
             task=task,
             request=request,
-            rules=Rules(
-                ignore_result=bool(ignore),
-                store_errors_even_if_ignored=bool(setting_of(task, "store_errors_even_if_ignored")),
-            ),
+            rules=rules,
             soft_limit=envelope.soft_time_limit or setting_of(task, "soft_time_limit"),
             hard_limit=envelope.time_limit or setting_of(task, "time_limit"),
             started=started,
@@ -171,6 +177,27 @@ class Runner:
             done.state = decision.state
             done.payload, done.ttl = self._records.failure_of(frame.task_id, exc)
         return done
+
+    def _untimely(self, call: Handed, envelope: Envelope, rules: Rules) -> Done | None:
+        """The ending of a protocol 1 call that is not to run now: its times are in the body, which only we may read."""
+        now = utc_now()
+        if envelope.expires is not None and _aware(envelope.expires) <= now:
+            decision = decide("expired", rules)
+            done = Done(call.seq, "expired", settle=decision.settle, name=envelope.task, task_id=envelope.id)
+            done.reason = f"expired at {envelope.expires.isoformat()}"
+            if decision.state:
+                done.state = decision.state
+                error = TaskRevokedError("expired")
+                done.payload, done.ttl = self._records.ended(envelope, decision.state, error)
+            return done
+        if envelope.eta is not None and (wait := (_aware(envelope.eta) - now).total_seconds()) > 0:
+            done = Done(call.seq, "scheduled", settle="retry", name=envelope.task, task_id=envelope.id)
+            done.reason = f"due at {envelope.eta.isoformat()}"
+            done.replacement = Outgoing(
+                frame=call.frame, queue=envelope.queue, priority=envelope.priority, due_in=wait
+            )
+            return done
+        return None
 
     def _reporter(self, seq: int, task_id: str) -> Callable[[str, Any, str | None], None]:
         def report(state: str, meta: Any, other_id: str | None) -> None:
@@ -252,11 +279,14 @@ class Runner:
 
     def _succeed(self, execution: Execution, decision: Decision, done: Done, value: Any) -> None:
         envelope = execution.envelope
+        if envelope.embed.callbacks or envelope.embed.chain:
+            done.then = self._follow.success(envelope, value)
+            if execution.task.trail:
+                sent = [AsyncResult[Any](out.frame.task_id, app=self._app) for out in done.then]
+                execution.request.children += sent
         if decision.state:
             done.state = decision.state
             done.payload, done.ttl = self._records.success(envelope, value, execution.request)
-        if envelope.embed.callbacks or envelope.embed.chain:
-            done.then = self._follow.success(envelope, value)
         if self._describe:
             done.summary = safe_repr(value)
 
@@ -281,6 +311,10 @@ def _from_the_task_on(exc: BaseException) -> BaseException:
     while step is not None and step.tb_frame.f_code.co_filename.startswith(_OWN_CODE):
         step = step.tb_next
     return exc.with_traceback(step) if step is not None else exc
+
+
+def _aware(time: datetime) -> datetime:
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 def _parked(call: Handed, envelope: Envelope, reason: str) -> Done:

@@ -1,0 +1,1 @@
+"""Umbel and real Celery on one real Redis, each in processes of its own."""
