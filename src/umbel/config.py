@@ -83,6 +83,8 @@ class Config:
     # -- reading
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)  # copy, pickle and debuggers ask for such names; no setting has one
         if self._pending:
             self._load()
         try:
@@ -350,12 +352,21 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
-    """What ``UMBEL_<SETTING>`` says. Names that are no setting belong to others, so they are let be."""
+    """What ``UMBEL_<SETTING>`` says. A name that is no setting may belong to others; one that nearly is gets a warning."""
     found = {}
     for variable, text in environ.items():
+        if not variable.startswith(ENV_PREFIX):
+            continue
         name = variable.removeprefix(ENV_PREFIX).lower()
-        if variable.startswith(ENV_PREFIX) and name in SETTINGS:
+        if name in SETTINGS:
             found[name] = _parsed(SETTINGS[name], text)
+        elif close := difflib.get_close_matches(name, SETTINGS, n=1, cutoff=0.85):
+            warnings.warn(
+                f"The environment variable {variable} is not a setting and is ignored. "
+                f"Did you mean {ENV_PREFIX}{close[0].upper()}?",
+                UmbelWarning,
+                stacklevel=4,
+            )
     return found
 
 

@@ -18,10 +18,10 @@ from umbel.errors import Retry
 from umbel.execution import Attempt, aattempt, attempt, takes_failure
 from umbel.flow.signature import Signature
 from umbel.result import EagerResult
+from umbel.task import Task, setting_of
 
 if TYPE_CHECKING:
     from umbel.app import Umbel
-    from umbel.task import Task
 
 __all__ = ["arun_eagerly", "run_eagerly"]
 
@@ -65,7 +65,7 @@ async def _run(task: Task[..., Any], envelope: Envelope, run_one: Runner, throw:
         traceback=None if ended.einfo is None else ended.einfo.traceback,
         children=request.children,
     )
-    if ended.ending in ("success", "failure") and task.app.conf.task_store_eager_result:
+    if ended.ending in ("success", "failure") and setting_of(task, "store_eager_result"):
         task.app.store_meta(
             ResultMeta(
                 task_id=envelope.id, status=ended.state, result=result.result, traceback=result.traceback

@@ -66,7 +66,6 @@ ACTING: tuple[Setting, ...] = (
     Setting("task_always_eager", "bool", False, "delay() and apply_async() run the task in place, as apply() does. For tests.", old=("CELERY_ALWAYS_EAGER",)),
     Setting("task_eager_propagates", "bool", False, "Eager runs raise the task's exception in the caller.", old=("CELERY_EAGER_PROPAGATES_EXCEPTIONS",)),
     Setting("task_store_eager_result", "bool", False, "Eager runs also write to the result store."),
-    Setting("task_annotations", "any", None, "Task attributes by task name ('*': all), overriding those in the code."),
     Setting("task_serializer", "str", "json", "Serializer of arguments."),
     Setting("task_compression", "str", None, "Compression of messages.", old=("CELERY_MESSAGE_COMPRESSION",)),
     Setting("task_protocol", "int", 2, "Version of Celery's message protocol that is written.", choices=(1, 2)),
@@ -104,6 +103,7 @@ ACTING: tuple[Setting, ...] = (
 )
 
 RECOGNISED: tuple[Setting, ...] = (
+    Setting("task_annotations", "any", None, "Task attributes by task name ('*': all), overriding those in the code."),
     Setting("worker_disable_prefetch", "bool", False, "Fetch only when a child is free (Redis).", old=("CELERYD_DISABLE_PREFETCH",)),
     Setting("worker_send_task_events", "bool", False, "Send task events (-E).", old=("CELERY_SEND_EVENTS",)),
     Setting("worker_enable_remote_control", "bool", True, "Remote control on or off.", old=("CELERY_ENABLE_REMOTE_CONTROL",)),

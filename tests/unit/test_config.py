@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import types
 import warnings
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import umbel
 from umbel import Umbel
 from umbel.config import Config
 from umbel.errors import ConfigurationError, UmbelWarning, UnknownSetting
@@ -57,6 +59,13 @@ def test_defaults_are_those_of_celery_but_for_the_ones_that_differ_on_purpose() 
         "broker_connection_retry_on_startup",
         "broker_connection_max_retries",
     }
+
+
+def test_umbel_obeys_what_it_says_it_obeys() -> None:
+    """A setting in ACTING that no module reads would be a lie."""
+    package = Path(umbel.__file__).parent
+    source = "".join(p.read_text() for p in package.rglob("*.py") if p != package / "settings.py")
+    assert [setting.name for setting in ACTING if not re.search(rf"\b{setting.name}\b", source)] == []
 
 
 def test_no_setting_stands_in_both_tables_and_each_has_a_text() -> None:
@@ -250,6 +259,13 @@ def test_the_environment_is_read_as_people_write_it() -> None:
     assert given.include == ["a.tasks", "b"]
     assert given.task_routes == {"mail.*": "mail"}
     assert given.result_backend is None
+
+
+def test_a_misspelt_setting_in_the_environment_is_warned_about() -> None:
+    with pytest.warns(
+        UmbelWarning, match=r"UMBEL_BROKER_UR is not a setting and is ignored.*Did you mean UMBEL_BROKER_URL"
+    ):
+        Config(environ={"UMBEL_BROKER_UR": "redis://h", "UMBEL_APP": "x"})
 
 
 def test_a_wrong_value_in_the_environment_names_the_environment() -> None:
