@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,14 +116,13 @@ class Project:
 
 
 class Worker:
-    """A worker process of a project. What it says is collected line by line."""
+    """A worker process. What it says is collected line by line."""
 
-    def __init__(self, project: Project, *args: str) -> None:
-        argv = [sys.executable, "-m", "umbel", "-A", "tasks", "worker", "-l", "info", "-c", "1", *args]
+    def __init__(self, argv: Sequence[str], folder: Path, env: dict[str, str]) -> None:
         self.process = subprocess.Popen(
-            argv,
-            cwd=project.folder,
-            env=project.env,
+            [sys.executable, "-m", *argv],
+            cwd=folder,
+            env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -158,6 +157,13 @@ class Worker:
         self._reader.join(10)
         return code
 
+    def end(self) -> None:
+        """Make sure that it is gone."""
+        if self.process.poll() is None:
+            self.stop(signal.SIGQUIT)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
@@ -170,13 +176,11 @@ def start_worker(project: Project) -> Iterator[Callable[..., Worker]]:
     workers: list[Worker] = []
 
     def start(*args: str) -> Worker:
-        worker = Worker(project, *args)
+        argv = ["umbel", "-A", "tasks", "worker", "-l", "info", "-c", "1", *args]
+        worker = Worker(argv, project.folder, project.env)
         workers.append(worker)
         return worker
 
     yield start
     for worker in workers:
-        if worker.process.poll() is None:
-            worker.stop(signal.SIGQUIT)
-        if worker.process.stdout is not None:
-            worker.process.stdout.close()
+        worker.end()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import signal
+import time
 import uuid
 from collections.abc import Callable
 
@@ -157,6 +159,26 @@ def test_without_a_result_store_the_setting_is_named(project: Project) -> None:
     assert re.search(r"result_backend", ended.err)
 
 
+def test_an_id_after_wait_is_not_taken_for_seconds(project: Project) -> None:
+    ended = project.run("-A", "tasks", "result", "--wait", "some-id")
+    assert ended.code == 2
+    assert "What is no number goes before --wait" in ended.err
+
+
 def test_the_result_store_can_be_named(project: Project) -> None:
     ended = project.run("-b", project.url, "--result-backend", project.url, "result", "x")
     assert ended.code == 3
+
+
+def test_an_interrupted_wait_ends_with_130(project: Project) -> None:
+    project.ok("-A", "tasks", "call", "tasks.greet", "--task-id", "w")
+    project.write("waits.py", "from tasks import app\nprint('imported', flush=True)\n")
+    waiting = Worker(["umbel", "-A", "waits", "result", "w", "--wait"], project.folder, project.env)
+    try:
+        waiting.wait_for("imported")
+        time.sleep(0.5)  # it has been told to wait; at worst it is interrupted on the way there
+        assert waiting.stop(signal.SIGINT) == 130
+        assert "Interrupted." in waiting.said
+        assert "Traceback" not in waiting.said
+    finally:
+        waiting.end()

@@ -173,11 +173,28 @@ class LazyGroup(UmbelGroup):
             formatter.write_dl([(name, lazy.help) for name, lazy in COMMANDS.items()])
 
 
+_HELP = f"""Umbel, a task queue.
+
+\b
+  umbel demo                     see it work
+  umbel -A tasks worker -l info  run the tasks of tasks.py
+  umbel -A tasks call tasks.add --args '[1, 2]' --wait
+
+In the environment UMBEL_APP stands for --app, and UMBEL_<SETTING> sets a setting: UMBEL_BROKER_URL. UMBEL_DEBUG=1 shows
+the traceback of every error.
+
+Exit codes:
+
+\b
+{chr(10).join(f"  {code:<4} {meaning}" for code, meaning in exits.MEANINGS.items())}
+"""
+
+
 @click.command(
     cls=LazyGroup,
     name="umbel",
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=exits.EPILOG,
+    help=_HELP,
     params=[
         *global_options(hidden=False),
         click.Option(
@@ -192,11 +209,5 @@ class LazyGroup(UmbelGroup):
 )
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Umbel, a task queue.
-
-    \b
-      umbel demo                     see it work
-      umbel -A tasks worker -l info  run the tasks of tasks.py
-      umbel -A tasks call tasks.add --args '[1, 2]' --wait
-    """
+    """The top of the tree: ``umbel`` alone."""
     ctx.ensure_object(Globals)

@@ -28,7 +28,11 @@ _FOR_EVER = "for ever"
 
 
 def _patience(value: Any) -> float | str:
-    return _FOR_EVER if value == _FOR_EVER else seconds(value)
+    """Type of --wait: seconds, or for ever when it stands alone."""
+    try:
+        return _FOR_EVER if value == _FOR_EVER else seconds(value)
+    except click.BadParameter as exc:
+        raise click.BadParameter(f"{exc.message} What is no number goes before --wait.") from exc
 
 
 _wait_option = click.option(
@@ -84,7 +88,7 @@ def call(
 ) -> None:
     """Send a task by its name.
 
-    Prints the id of the call or, with --wait, its result. Arguments are checked when -A names an app that has
+    Prints the id of the call or, with --wait, its result as `umbel result` does. Arguments are checked when -A names an app that has
     the task; without -A the name is enough.
 
     \b
@@ -138,6 +142,9 @@ def result(state: Globals, task_id: str, wait: float | str | None, traceback: bo
 
     Text is printed as it is, everything else as JSON. Exits with 0 when the task succeeded, 1 when it failed or
     was revoked, 3 when there is no result: the message then says where the call is.
+
+    --json prints an object, whatever the exit code, with id, state, ready, result, error (type, message),
+    traceback, date_done (ISO 8601) and where (shelf, queue, reason).
     """
     app = the_app(state)
     _report(app.AsyncResult(task_id), wait, traceback=traceback, as_json=as_json)

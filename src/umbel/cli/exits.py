@@ -13,7 +13,6 @@ from umbel.errors import CallError, ConfigurationError, MessageError, Operationa
 
 __all__ = [
     "ABSENT",
-    "EPILOG",
     "FAILED",
     "INTERRUPTED",
     "OK",
@@ -31,17 +30,15 @@ ABSENT = 3
 UNREACHABLE = 4
 INTERRUPTED = 130
 
-EPILOG = """\b
-Exit codes:
-  0    done
-  1    failed: the task failed, the worker gave up, the confirmation was refused
-  2    wrong use: an option, the app, a setting, an argument
-  3    not there: no result yet, an unknown id, no worker alive, nothing matched
-  4    the broker or the result store cannot be reached
-  130  interrupted
-
-UMBEL_APP stands for --app. UMBEL_<SETTING> sets a setting, for example
-UMBEL_BROKER_URL. UMBEL_DEBUG=1 shows the traceback of every error."""
+MEANINGS = {
+    OK: "done",
+    FAILED: "failed: the task failed, the worker gave up, a question was answered with no",
+    USAGE: "wrong use: an option, the app, a setting, an argument",
+    ABSENT: "not there: no result yet, an unknown id, no worker alive, nothing matched",
+    UNREACHABLE: "the broker or the result store cannot be reached",
+    INTERRUPTED: "interrupted",
+}
+"""For ``umbel --help``."""
 
 
 class Stop(click.ClickException):

@@ -25,6 +25,11 @@ def list_() -> None:
     """List queues, messages or workers.
 
     A message is on exactly one shelf: waiting, scheduled, held by a worker, parked or dead.
+
+    --json prints a list of objects. Queues have queue and the number on each shelf. Messages have shelf, queue,
+    task, id, key, reason, since (ISO 8601), due_in (seconds), deliveries, priority, args and kwargs (as text),
+    retries, eta, expires and history; what is not a message at all has raw (base64) in place of what follows
+    deliveries. What is not known is null. For nodes see `umbel status`.
     """
 
 

@@ -25,6 +25,9 @@ def status(state: Globals, as_json: bool) -> None:
     """Show the workers that are alive.
 
     Exits with 3 when there is none, so it can serve as a health check.
+
+    --json prints a list of objects with name, id, pid, pool, concurrency, queues, tasks, started (ISO 8601),
+    seen_ago (seconds) and counters.
     """
     with connected(state) as session:
         nodes = session.run(session.broker.nodes())

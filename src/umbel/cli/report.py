@@ -54,6 +54,8 @@ def report(state: Globals, as_json: bool) -> None:
 
     Of the settings, those that differ from the defaults. Passwords in URLs, and whatever is called a key, a
     secret, a password or a token, appear as ***. Opens no connection.
+
+    --json prints an object with versions, app and settings (by name: value, source, effective).
     """
     app = the_app(state)
     if state.app:

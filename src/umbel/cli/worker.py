@@ -136,7 +136,7 @@ def _level(ctx: click.Context, param: click.Parameter, value: str) -> str:
     "-c",
     "--concurrency",
     type=click.IntRange(min=1),
-    help="Tasks that run at a time. [default: worker_concurrency, one per CPU]",
+    help="Tasks that run at a time. [default: worker_concurrency, else one per CPU, 10 threads or 100 coroutines]",
 )
 @click.option(
     "-l",
