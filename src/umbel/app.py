@@ -26,7 +26,7 @@ from umbel.errors import ConfigurationError, NoResultStore
 from umbel.flow.signature import Signature
 from umbel.middleware import SendMiddleware
 from umbel.options import TASK_OPTIONS, refuse_unknown
-from umbel.places import default_database_path
+from umbel.places import calling_file, default_database_path, prepare_directory
 from umbel.ports import Broker, Record, ResultStore
 from umbel.registry import Tasks
 from umbel.result import AsyncResult as Result
@@ -78,6 +78,8 @@ class Umbel:
         **settings: Any,
     ) -> None:
         self.main = main
+        self._file = calling_file()
+        self._embedded: str | None = None
         self._namespace = namespace
         self.task_cls: type[BaseTask[..., Any]] = task_cls or BaseTask
         given = {"broker_url": broker, "result_backend": backend, "include": list(include) or None}
@@ -118,14 +120,21 @@ class Umbel:
     @property
     def broker_url(self) -> str:
         """The broker's URL as it is used, the embedded default included. It may hold a password."""
-        return self.conf.broker_url or _embedded_url()
+        return self.conf.broker_url or self._embedded_url()
+
+    def _embedded_url(self) -> str:
+        if self._embedded is None:
+            path = default_database_path(self._file)
+            prepare_directory(path)
+            self._embedded = f"sqlite:///{path}"
+        return self._embedded
 
     @property
     def result_url(self) -> str | None:
         """The result store's URL as it is used; None: no results are kept. It may hold a password."""
         url: str | None = self.conf.result_backend
         if url is None and self.conf.broker_url is None:
-            return _embedded_url()
+            return self._embedded_url()
         return None if url is None or url.startswith("disabled") else url
 
     # -- tasks
@@ -453,10 +462,6 @@ class Umbel:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return context.get_current_app, ()
-
-
-def _embedded_url() -> str:
-    return f"sqlite:///{default_database_path()}"
 
 
 def _script_module() -> str:

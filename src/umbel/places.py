@@ -31,7 +31,7 @@ def default_database_path(
     """The database file of the project that `module_file` belongs to; see the module for the rule.
 
     `module_file` is the file that defines the app (``calling_file`` finds it). Without it the main script counts, and
-    without one of those (an interactive session) the current directory. Nothing is created.
+    without one of those (an interactive session, a command without an app) the current directory. Nothing is created.
 
     >>> default_database_path("/srv/shop/app.py", {"UMBEL_HOME": "/var/lib/shop"})
     PosixPath('/var/lib/shop/umbel.db')
@@ -40,7 +40,7 @@ def default_database_path(
     if home:
         return Path(home).expanduser().absolute() / "umbel.db"
     file = Path(module_file) if module_file is not None else _main_script()
-    return (Path.cwd() if file is None else project_root(file)) / ".umbel" / "queue.db"
+    return project_root(file or Path.cwd() / "session.py") / ".umbel" / "queue.db"
 
 
 def project_root(file: Path) -> Path:
