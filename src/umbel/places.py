@@ -72,18 +72,13 @@ def prepare_directory(database: Path) -> None:
 
 
 def calling_file() -> Path | None:
-    """The file of the innermost caller that is not part of Umbel: where an app is being made. None: an interactive one."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_globals.get("__file__")
-        if name is not None and not _is_ours(Path(name)):
-            return Path(name)
-        if name is None and frame.f_globals.get("__name__") == "__main__":
-            return None
-        if frame.f_back is None:
-            break
-        frame = frame.f_back
-    return None
+    """The file that calls the function which calls this one: where an app is being made.
+
+    None when that is an interactive session, or Umbel itself (a command without an app).
+    """
+    frame = sys._getframe(2)
+    name = frame.f_globals.get("__file__")
+    return None if name is None or _is_ours(Path(name)) else Path(name)
 
 
 def _is_ours(file: Path) -> bool:
