@@ -302,6 +302,97 @@ class TestLosingIt:
         run_scenario(scenario())
 
 
+class Deaf:
+    """A TCP proxy that, when told, cuts a connection instead of passing the next answer back."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+        self.cut = False
+
+    async def __aenter__(self) -> Deaf:
+        self._proxy = await asyncio.start_server(self._pass, "127.0.0.1", 0)
+        self.url = f"redis://127.0.0.1:{self._proxy.sockets[0].getsockname()[1]}/0"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._proxy.close()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream = await asyncio.open_connection("127.0.0.1", self._server.port)
+
+        async def answers() -> None:
+            while data := await upstream[0].read(65536):
+                if self.cut:
+                    self.cut = False
+                    break
+                writer.write(data)
+            writer.close()
+
+        answering = asyncio.ensure_future(answers())
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                upstream[1].write(data)
+        await answering
+        upstream[1].close()
+
+
+class TestLosingAnswers:
+    """The server did it, and we never heard."""
+
+    def test_of_settlements(self, redis_server: RedisServer) -> None:
+        async def scenario() -> None:
+            async with Deaf(redis_server) as proxy, opened(open_broker(proxy.url)) as [broker]:
+                await broker.send([task(str(n)) for n in range(6)])
+                taken = await drain(broker, 6)
+                plain = [Ack(receipt=each.receipt) for each in taken[:2]]
+                mixed = [
+                    Ack(receipt=taken[2].receipt, then=(task("then"),)),
+                    Release(receipt=taken[3].receipt),
+                ]
+                for batch in (plain, mixed):
+                    proxy.cut = True
+                    # The one that stands there twice is stale, and nothing else.
+                    assert list(await broker.settle([*batch, batch[0]])) == [batch[0].receipt]
+                    assert not proxy.cut
+                assert bodies(await drain(broker, 2)) == ["3", "then"]
+
+        run_scenario(scenario())
+
+    def test_of_a_reserve(self, redis_server: RedisServer) -> None:
+        async def scenario() -> None:
+            async with Deaf(redis_server) as proxy, opened(open_broker(proxy.url)) as [broker]:
+                await broker.send([task("one"), task("two")])
+                await broker.reserve(["q"], limit=1, lease=SHORT, wait=0)
+
+                async def both_wait() -> bool:
+                    return (await broker.depth(["q"]))["q"].waiting == 2
+
+                await eventually(both_wait)
+                proxy.cut = True
+                with pytest.raises(BrokerUnavailable):
+                    await broker.reserve(["q"], limit=5, lease=LONG, wait=0)
+                taken = await drain(broker, 2)
+                assert [(*bodies([each]), each.count) for each in taken] == [("one", 2), ("two", 1)]
+
+        run_scenario(scenario())
+
+    def test_of_a_send(self, redis_server: RedisServer) -> None:
+        async def scenario() -> None:
+            async with Deaf(redis_server) as proxy, opened(open_broker(proxy.url)) as [broker]:
+                await broker.send([task("one")])
+                proxy.cut = True
+                with pytest.raises(BrokerUnavailable):
+                    await broker.send([task("two")])
+                await asyncio.to_thread(broker.send_now, [task("three")])
+                proxy.cut = True
+                with pytest.raises(BrokerUnavailable):
+                    await asyncio.to_thread(broker.send_now, [task("four")])
+                await broker.send([task("five")])
+                assert bodies(await drain(broker, 5)) == ["one", "two", "three", "four", "five"]
+
+        run_scenario(scenario())
+
+
 class TestWhenItIsFull:
     @pytest.fixture
     def full(self, tmp_path: pathlib.Path) -> Iterator[RedisServer]:
@@ -446,7 +537,10 @@ class TestBigNumbers:
                 assert counts == {"plain": 12001, "urgent": 1}
                 left = redis_server.command("KEYS", "*")
                 assert isinstance(left, list)
-                assert set(left) <= {b"umbel:queues", b"umbel:sequence"}
+                assert {key for key in left if not key.startswith(b"umbel:settled:")} <= {
+                    b"umbel:queues",
+                    b"umbel:sequence",
+                }
 
         run_scenario(scenario())
 

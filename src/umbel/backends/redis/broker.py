@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -65,6 +67,8 @@ dead neighbour leaves behind."""
 _MOST = 10_000
 """Messages in one ``reserve``: a script blocks the server while it runs."""
 _ACKS = 4000
+_HINTS = 10_000
+"""Signals kept for a reader who is slow; the oldest are dropped then."""
 
 
 class RedisBroker:
@@ -163,6 +167,7 @@ class RedisBroker:
         self._turn = (self._turn + 1) % len(queues)
         rotated = queues[self._turn :] + queues[: self._turn]
         beginning = _token_beginning(holder)
+        await self._server.connect()
         try:
             reply = await self._server.run(
                 RESERVE, *self._keys.header, beginning, _ms(lease), limit, *rotated
@@ -235,8 +240,22 @@ class RedisBroker:
             args[0] = self._server.address.db
         for item in batch:
             self._pack(item, args)
-        stale = await self._server.run(SETTLE, *self._keys.header, *args)
+        memo = self._keys.memo()
+        stale = await self._once(
+            lambda again: self._server.run(SETTLE, *self._keys.header, memo, again, *args)
+        )
         return [batch[position - 1].receipt for position in stale]
+
+    async def _once(self, run: Callable[[int], Awaitable[list[int]]]) -> list[int]:
+        """Settle; when the connection breaks, ask again: the server remembers for a while what it answered.
+
+        Otherwise all that was settled would come back as stale, and a worker would believe that its leases were lost.
+        """
+        await self._server.connect()
+        try:
+            return await run(0)
+        except BrokerUnavailable:
+            return await run(1)
 
     async def _acknowledge(self, receipts: Sequence[Receipt]) -> Collection[Receipt]:
         by_queue: dict[str, list[Receipt]] = {}
@@ -244,12 +263,17 @@ class RedisBroker:
             by_queue.setdefault(receipt.queue, []).append(receipt)
         stale: list[Receipt] = []
         for queue, mine in by_queue.items():
-            keys = (self._keys.own(queue, "held"), self._keys.own(queue, "leases"))
             for first in range(0, len(mine), _ACKS):
                 some = mine[first : first + _ACKS]
-                positions = await self._server.run(ACK, *(receipt.token for receipt in some), keys=keys)
+                keys = (self._keys.own(queue, "held"), self._keys.own(queue, "leases"), self._keys.memo())
+                tokens = [receipt.token for receipt in some]
+                positions = await self._once(functools.partial(self._run_ack, keys, tokens))
                 stale += [some[position - 1] for position in positions]
         return stale
+
+    async def _run_ack(self, keys: Sequence[str], tokens: Sequence[str], again: int) -> list[int]:
+        positions: list[int] = await self._server.run(ACK, again, *tokens, keys=keys)
+        return positions
 
     def _pack(self, item: Settlement, args: list[Arg]) -> None:
         """Append one settlement as settle.lua reads it."""
@@ -385,21 +409,24 @@ class RedisBroker:
         await self._server.call("PUBLISH", self._keys.signals, msgspec.json.encode(signal))
 
     async def signals(self) -> AsyncIterator[Signal]:
-        inbox: asyncio.Queue[bytes] = asyncio.Queue()
+        inbox: deque[bytes] = deque(maxlen=_HINTS)
+        bell = asyncio.Event()
 
         def heard(_channel: str, payload: bytes | None) -> None:
             if payload is not None:
-                inbox.put_nowait(payload)
+                inbox.append(payload)
+                bell.set()
 
         subscriptions = self._listening()
         await subscriptions.add([self._keys.signals], heard)
         try:
             while True:
-                payload = await inbox.get()
-                with contextlib.suppress(
-                    msgspec.MsgspecError
-                ):  # not one of ours: a hint that nobody can follow
-                    yield msgspec.json.decode(payload, type=Signal)
+                await bell.wait()
+                bell.clear()
+                while inbox:
+                    payload = inbox.popleft()
+                    with contextlib.suppress(msgspec.MsgspecError):  # not ours: a hint that nobody can follow
+                        yield msgspec.json.decode(payload, type=Signal)
         finally:
             subscriptions.remove([self._keys.signals], heard)
 

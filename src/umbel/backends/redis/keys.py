@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from umbel.backends.redis.options import Options
 from umbel.core.priority import umbel_priority
 from umbel.ports import Shelf
@@ -50,6 +52,10 @@ class Keys:
     def dedupe(self, key: str) -> str:
         """Where a dedupe key is remembered."""
         return f"{self.prefix}umbel:dedupe:{key}"
+
+    def memo(self) -> str:
+        """Where what a batch of settlements was answered is remembered for a while; new at every call."""
+        return f"{self.prefix}umbel:settled:{os.urandom(8).hex()}"
 
     def shelf(self, queue: str, shelf: Shelf) -> str:
         """The zset that orders a shelf."""

@@ -3,15 +3,19 @@
 --
 -- Loaded with record.lua and the prelude.
 --
--- own     number of the result store's database, "" when it is the broker's; the broker's own; then for each settlement:
+-- own     where the answer is remembered; 1 when the batch was sent before and the answer did not come, else 0;
+--         number of the result store's database, "" when it is the broker's; the broker's own; then for each settlement:
 --           kind ("ack", "release", "uncounted", "bury", "park"), queue, token, reason,
 --           1 when a record follows, else 0; the record: key, payload, ttl in ms or -1;
 --           how many sendings follow; the sendings, see `send` in prelude.lua
 -- result  the positions (from 1) of the settlements whose token is stale; nothing was done for them
 
+local memo, again, store_db, broker_db = ARGV[own], ARGV[own + 1], ARGV[own + 2], ARGV[own + 3]
+local answered = again == '1' and call('GET', memo)
+if answered then return cjson.decode(answered) end
+
 local now = now_ms()
-local store_db, broker_db = ARGV[own], ARGV[own + 1]
-local at, position = own + 2, 0
+local at, position = own + 4, 0
 local stale, live, records, seen, gone, order = {}, {}, {}, {}, {}, {}
 
 while at <= #ARGV do
@@ -80,4 +84,5 @@ for queue, tokens in pairs(gone) do
     call('ZREM', key(queue, 'leases'), unpack(tokens, first, last))
   end
 end
+call('SET', memo, cjson.encode(stale), 'PX', 15000)
 return stale
