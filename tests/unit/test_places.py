@@ -62,8 +62,10 @@ def test_every_process_of_a_project_finds_the_same_place(tmp_path: Path) -> None
     (package / "__init__.py").touch()
     (package / "tasks.py").write_text(
         "from umbel.places import calling_file, default_database_path\n"
-        "def make_app():\n    return default_database_path(calling_file(), {})\n"
-        "PATH = make_app()\n"
+        "class App:\n"
+        "    def __init__(self):\n"
+        "        self.path = default_database_path(calling_file(), {})\n"
+        "PATH = App().path\n"
     )
     script = tmp_path / "script.py"
     script.write_text("import proj.tasks\nprint(proj.tasks.PATH)\n")
@@ -77,7 +79,11 @@ def test_every_process_of_a_project_finds_the_same_place(tmp_path: Path) -> None
 
 
 def test_an_interactive_session_uses_its_directory(tmp_path: Path) -> None:
-    program = "from umbel.places import *; print(calling_file(), default_database_path(calling_file(), {}))"
+    program = (
+        "from umbel.places import *\n"
+        "def made_in(): return calling_file()\n"
+        "print(made_in(), default_database_path(made_in(), {}))\n"
+    )
     answer = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True
     )
@@ -85,7 +91,10 @@ def test_an_interactive_session_uses_its_directory(tmp_path: Path) -> None:
 
 
 def test_the_caller_is_this_file() -> None:
-    assert calling_file() == Path(__file__)
+    def made_in() -> Path | None:
+        return calling_file()
+
+    assert made_in() == Path(__file__)
 
 
 def test_the_directory_is_made_for_this_user_and_kept_out_of_version_control(tmp_path: Path) -> None:
