@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, Ty
 from zoneinfo import ZoneInfo
 
 from umbel import context, portal, records
-from umbel.backends import mask_url
+from umbel.backends import mask_url, open_broker, open_store
 from umbel.client import Client
 from umbel.codecs.results import encode_result
 from umbel.config import Config
-from umbel.connections import Connections
+from umbel.connections import Connections, broker_options, store_options
 from umbel.context import Request
 from umbel.core.outcome import FAILURE, ResultMeta
 from umbel.eager import arun_eagerly, run_eagerly
@@ -415,6 +415,15 @@ class Umbel:
                 "for this program and for the workers."
             )
         return store
+
+    def new_broker(self) -> Broker:
+        """A broker by these settings for somebody else than this app's own calls, such as a worker, who closes it."""
+        return open_broker(self.broker_url, broker_options(self))
+
+    def new_store(self) -> ResultStore | None:
+        """A result store, in the same way; None when no results are kept."""
+        url = self.result_url
+        return None if url is None else open_store(url, store_options(self))
 
     @property
     def has_store(self) -> bool:

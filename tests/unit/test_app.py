@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 import umbel
 from umbel import Task, Umbel, current_app, current_task, shared_task
+from umbel.connections import broker_options, store_options
 from umbel.errors import ConfigurationError, NoResultStore, NotRegistered, UmbelWarning
 from umbel.task import setting_of
 
@@ -269,10 +271,45 @@ def test_include_and_imports_are_imported(make_app: MakeApp, packages: str) -> N
 # ---------------------------------------------------------------------------------------- broker and results
 
 
-def test_nothing_set_means_one_file_for_both() -> None:
-    app = Umbel("x", set_as_current=False)
-    assert app.broker_url.startswith("sqlite:///")
-    assert app.result_url == app.broker_url
+def test_nothing_set_means_one_file_for_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UMBEL_HOME", str(tmp_path / "home"))
+    with Umbel("x", set_as_current=False) as app:
+        assert app.broker_url == app.result_url == f"sqlite:///{tmp_path}/home/umbel.db"
+        assert app.send_task("t").known()
+        assert (tmp_path / "home" / "umbel.db").exists()
+
+
+def test_the_embedded_file_lies_in_the_project_of_the_module_that_makes_the_app(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UMBEL_HOME", raising=False)
+    (tmp_path / "pyproject.toml").write_text("")
+    package = tmp_path / "src" / "shop_of_the_test"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("from umbel import Umbel\napp = Umbel('x', set_as_current=False)\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "src"))
+    module: Any = importlib.import_module("shop_of_the_test")
+    assert module.app.broker_url == f"sqlite:///{tmp_path}/.umbel/queue.db"
+
+
+def test_settings_of_the_connection_reach_the_backend(make_app: MakeApp) -> None:
+    app = make_app(
+        broker="rediss://h/0",
+        backend="redis://h/1",
+        broker_use_ssl={"ssl_cert_reqs": "none"},
+        broker_connection_timeout=2,
+        broker_transport_options={"global_keyprefix": "p:"},
+        redis_socket_timeout=3,
+    )
+    assert broker_options(app) == {
+        "ssl": {"ssl_cert_reqs": "none"},
+        "socket_connect_timeout": 2.0,
+        "global_keyprefix": "p:",
+    }
+    assert store_options(app) == {"socket_timeout": 3.0}
+    assert broker_options(make_app(broker_use_ssl=True)) == {}
+    assert app.new_broker() is not app.new_broker()
+    assert make_app(backend=None).new_store() is None
 
 
 def test_a_broker_alone_keeps_no_results_and_says_what_to_set() -> None:
