@@ -57,7 +57,7 @@ style:
 
 types:
 	$(PY) -m mypy
-	$(PY) -m pyright
+	$(PY) -m pyright --pythonpath $(PY)
 
 layers:
 	$(PY) -m pytest -q tests/unit/test_layers.py

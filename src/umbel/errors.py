@@ -186,7 +186,13 @@ class Retry(TaskPredicate):
     def __str__(self) -> str:
         if self.message:
             return self.message
-        due = f" in {self.when}s" if isinstance(self.when, (int, float)) else f" at {self.when}" if self.when else ""
+        due = (
+            f" in {self.when}s"
+            if isinstance(self.when, (int, float))
+            else f" at {self.when}"
+            if self.when
+            else ""
+        )
         return f"Retry{due}: {self.exc!r}" if self.exc is not None else f"Retry{due}"
 
 

@@ -247,9 +247,11 @@ class Broker(Protocol):
 
     async def open(self) -> None:
         """Connect and prepare. Raises ``BrokerUnavailable``. Idempotent."""
+        ...
 
     async def close(self) -> None:
         """Let go of every connection and thread. What is held stays leased. Idempotent."""
+        ...
 
     def adopt(self, store: ResultStore) -> bool:
         """If `store` lives in this broker's database, write its records inside ``settle`` from now on.
@@ -257,12 +259,15 @@ class Broker(Protocol):
         Returns whether it does. Where it returns False, the settler stores records first and settles after,
         an order that can repeat and cannot lose.
         """
+        ...
 
     async def send(self, batch: Sequence[Outgoing]) -> None:
         """Store all of `batch`, or none of it, in one round trip."""
+        ...
 
     def send_now(self, batch: Sequence[Outgoing]) -> None:
         """``send`` for synchronous callers; needs no ``open``. Any thread; survives a fork."""
+        ...
 
     async def reserve(
         self, queues: Sequence[str], *, limit: int, lease: float, wait: float, holder: str = ""
@@ -273,61 +278,81 @@ class Broker(Protocol):
         scheduled messages whose time has come. `holder` names the node for ``reclaim``. An empty answer means
         that nothing came. What is not a message comes as a Delivery without a frame, to be buried by the caller.
         """
+        ...
 
     async def settle(self, batch: Sequence[Settlement]) -> Collection[Receipt]:
         """Carry out all of `batch` in order; returns the stale receipts, for which nothing was done."""
+        ...
 
     async def extend(self, receipts: Collection[Receipt], *, lease: float) -> Collection[Receipt]:
         """Let the leases of `receipts` end `lease` seconds from now; returns the stale ones."""
+        ...
 
     async def reclaim(self, holder: str) -> int:
         """End every lease of a node that is known to be dead, without waiting for the lease. Returns how many."""
+        ...
 
     async def depth(self, queues: Sequence[str]) -> Mapping[str, Depth]:
         """Counts per shelf for each of `queues`."""
+        ...
 
     async def queues(self) -> Sequence[str]:
         """Names of all queues that this store knows of."""
+        ...
 
     # -- inspection and repair
 
-    async def browse(self, shelf: Shelf, queues: Sequence[str] = (), *, limit: int = 100) -> Sequence[Shelved]:
+    async def browse(
+        self, shelf: Shelf, queues: Sequence[str] = (), *, limit: int = 100
+    ) -> Sequence[Shelved]:
         """The first `limit` messages of a shelf, of `queues` or of all queues, in order of service or of arrival."""
+        ...
 
     async def find(self, task_id: str) -> Located | None:
         """Where the message of this call is; None: nowhere (never sent, or finished)."""
+        ...
 
     async def purge(self, queues: Sequence[str]) -> int:
         """Delete what waits or is scheduled in `queues`; what is held, parked or dead stays. Returns how many."""
+        ...
 
     async def requeue(self, shelf: Literal["parked", "dead"], keys: Collection[str]) -> int:
         """Put entries back into their queues with a clean count. Returns how many there were."""
+        ...
 
     async def discard(self, shelf: Literal["parked", "dead"], keys: Collection[str]) -> int:
         """Delete entries for good. Returns how many there were."""
+        ...
 
     async def rewrite(self, key: str, frame: Frame) -> bool:
         """Replace the frame of a dead letter (``umbel dead edit``). Returns whether it was there."""
+        ...
 
     async def unpark(self, tasks: Collection[str]) -> int:
         """Put parked messages of these task names back into their queues: a worker now knows them."""
+        ...
 
     async def revoke(self, task_ids: Collection[str], *, window: float = 86400.0) -> None:
         """Remember for `window` seconds that these calls must not run: their deliveries come ``revoked``."""
+        ...
 
     # -- who is there, and hints
 
     async def announce(self, node: NodeInfo, *, ttl: float) -> None:
         """Say that `node` lives; forgotten after `ttl` seconds of silence. ``ttl=0``: it has left."""
+        ...
 
     async def nodes(self) -> Sequence[NodeInfo]:
         """The nodes that live, most recently heard first."""
+        ...
 
     async def publish(self, signal: Signal) -> None:
         """Tell every subscriber. A hint: it may be lost, and nothing may depend on it."""
+        ...
 
     def signals(self) -> AsyncIterator[Signal]:
         """Signals published from now on, for as long as it is iterated."""
+        ...
 
 
 @runtime_checkable
@@ -339,18 +364,23 @@ class ResultStore(Protocol):
 
     async def open(self) -> None:
         """Connect and prepare. Raises ``StoreUnavailable``. Idempotent."""
+        ...
 
     async def close(self) -> None:
         """Let go of every connection and thread. Idempotent."""
+        ...
 
     async def put(self, records: Sequence[Record]) -> None:
         """Store records and tell those who wait. A stored SUCCESS is never overwritten."""
+        ...
 
     async def get(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
         """The payloads of those ids that have a record which has not expired."""
+        ...
 
     def get_now(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
         """``get`` for synchronous callers; needs no ``open``. Any thread; survives a fork."""
+        ...
 
     def watch(self, task_ids: Collection[str]) -> AsyncIterator[tuple[str, bytes]]:
         """The current record of each id that has one, then every later one, as they are stored.
@@ -358,16 +388,22 @@ class ResultStore(Protocol):
         May repeat a record, never misses the last one. Ends only when the caller stops iterating
         (``aclose``), which must release what the watch holds.
         """
+        ...
 
-    def wait_now(self, task_ids: Collection[str], timeout: float | None, final: Callable[[bytes], bool]) -> dict[str, bytes]:
+    def wait_now(
+        self, task_ids: Collection[str], timeout: float | None, final: Callable[[bytes], bool]
+    ) -> dict[str, bytes]:
         """For synchronous callers: block until every id has a record for which ``final(payload)`` is true.
 
         Returns what there is (payloads by id) when that is so, or after `timeout` seconds. Needs no ``open``;
         any thread; survives a fork.
         """
+        ...
 
     async def forget(self, task_ids: Collection[str]) -> None:
         """Delete records."""
+        ...
 
     async def prune(self) -> int:
         """Delete what has outlived its ttl, where the store does not do so by itself. Returns how many."""
+        ...
