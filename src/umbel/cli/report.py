@@ -57,7 +57,7 @@ def report(state: Globals, as_json: bool) -> None:
 
     --json prints an object with versions, app and settings (by name: value, source, effective).
     """
-    app = the_app(state)
+    app = the_app(state, looks=False)
     if state.app:
         import_tasks(app)
     parts: dict[str, dict[str, Any]] = {

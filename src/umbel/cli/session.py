@@ -12,6 +12,7 @@ from umbel import Umbel, portal
 from umbel.cli.base import Globals
 from umbel.cli.find_app import AppNotFound, find_app, likely_apps
 from umbel.errors import BrokerUnavailable, ConfigurationError
+from umbel.places import default_database_path
 from umbel.ports import Broker
 from umbel.routing import declared_queues
 
@@ -23,10 +24,11 @@ _PATIENCE = 15.0
 T = TypeVar("T")
 
 
-def the_app(state: Globals, *, needed_for: str = "") -> Umbel:
+def the_app(state: Globals, *, needed_for: str = "", looks: bool = True) -> Umbel:
     """The app of ``-A``, with ``-b`` and ``--result-backend`` applied to it.
 
-    Without ``-A``: an app without tasks on the broker of ``-b``, of the environment or the embedded default. The
+    Without ``-A``: an app without tasks on the broker of ``-b``, of the environment, or else on the embedded queue of
+    the project that the working directory belongs to, which must be there if the command `looks` into it. The
     command `needed_for` cannot do with that one: AppNotFound.
     """
     if state.app:
@@ -39,7 +41,22 @@ def the_app(state: Globals, *, needed_for: str = "") -> Umbel:
         app.conf.broker_url = state.broker
     if state.result_backend:
         app.conf.result_backend = state.result_backend
+    if not state.app and app.conf.broker_url is None:
+        _use_embedded(app, must_exist=looks)
     return app
+
+
+def _use_embedded(app: Umbel, *, must_exist: bool) -> None:
+    """Without a module that defines the app, the working directory says which project is meant."""
+    database = default_database_path(Path.cwd() / "tasks.py")
+    if must_exist and not database.exists():
+        raise AppNotFound(
+            f"No app is named and there is no queue at {database}. Name the app, umbel -A tasks …, or the broker, "
+            "umbel -b redis://localhost:6379/0 …"
+        )
+    app.conf.broker_url = f"sqlite:///{database}"
+    if app.conf.result_backend is None:
+        app.conf.result_backend = app.conf.broker_url
 
 
 def _how_to_name_one(needed_for: str) -> str:

@@ -28,7 +28,7 @@ def shell(state: Globals, plain: bool) -> None:
     `app`, `AsyncResult` and every task under the name of its function are there. IPython is used when it is
     installed.
     """
-    app = the_app(state)
+    app = the_app(state, looks=False)
     names = namespace(app)
     banner = "" if state.quiet else _banner(app, names)
     if not plain and sys.stdin.isatty() and importlib.util.find_spec("IPython") is not None:

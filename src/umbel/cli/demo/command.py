@@ -78,6 +78,8 @@ def _play(folder: Path, files: int) -> None:
     click.echo(f"In {folder}:\n")
     source = importlib.resources.files("umbel.cli.demo").joinpath("tasks.py")
     Path("tasks.py").write_text(source.read_text())
+    # What makes the folder a project of its own, whatever lies above it.
+    Path("pyproject.toml").write_text('[project]\nname = "umbel-demo"\nversion = "0"\n')
     app = find_app("tasks")
     with app:
         texts, pictures = make_texts(folder, files), make_pictures(folder, _PICTURES)
