@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from umbel.core.envelope import Envelope
-from umbel.errors import CapabilityError, Retry
+from umbel.errors import CapabilityError, Retry, UmbelError
 from umbel.flow.signature import Signature
 from umbel.options import CALL_OPTIONS
 from umbel.ports import Outgoing
 
 if TYPE_CHECKING:
     from umbel.app import Umbel
+
+logger = logging.getLogger("umbel.worker")
 
 
 class FollowUps:
@@ -35,13 +38,22 @@ class FollowUps:
         return messages
 
     def failure(self, envelope: Envelope) -> list[Outgoing]:
-        """The errbacks, each with the id of the failed call for its first argument."""
-        return [self._message(form, (envelope.id,), envelope) for form in envelope.embed.errbacks or ()]
+        """The errbacks, each with the id of the failed call for its first argument.
+
+        One that cannot be called is logged and left out: the failure that it was to hear of must not be lost for it.
+        """
+        messages = []
+        for form in envelope.embed.errbacks or ():
+            try:
+                messages.append(self._message(form, (envelope.id,), envelope))
+            except (UmbelError, TypeError, ValueError) as exc:
+                logger.error("An errback of %s[%s] cannot be called: %s", envelope.task, envelope.id, exc)
+        return messages
 
     def _message(
         self, form: Mapping[str, Any], values: Iterable[Any], parent: Envelope, **extra: Any
     ) -> Outgoing:
-        signature = Signature.from_dict(form, self._app)
+        signature = Signature.of(form, self._app)
         if signature.subtask_type is not None:
             raise CapabilityError(
                 f"Task {parent.task!r} is followed by a {signature.subtask_type}, which this version of Umbel cannot "

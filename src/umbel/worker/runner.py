@@ -246,6 +246,7 @@ class Runner:
             done = self._encode(execution, ended)
         except Exception as exc:  # noqa: BLE001
             # The value cannot be written, or what follows from it cannot: the run has failed by that.
+            execution.request.pending_retry = None
             done = self._encode(execution, Attempt("failure", exc=exc))
         done.runtime = time.perf_counter() - execution.started
         return done
