@@ -179,20 +179,21 @@ class Umbel:
         base: type[BaseTask[..., Any]],
         options: dict[str, Any],
     ) -> BaseTask[..., Any]:
-        name = name or self.gen_task_name(fun.__name__, fun.__module__)
+        plain_name = getattr(fun, "__name__", "") or type(fun).__name__
+        name = name or self.gen_task_name(plain_name, fun.__module__)
         known = TASK_OPTIONS | {n for n in options if hasattr(base, n)}
         refuse_unknown(options, known | {"bind", "name", "base"}, f"The task {name!r}")
         attributes = {
             "run": fun if bound else staticmethod(fun),
             "__module__": fun.__module__,
-            "__qualname__": fun.__qualname__,
+            "__qualname__": getattr(fun, "__qualname__", plain_name),
             "__doc__": fun.__doc__,
             "__wrapped__": staticmethod(fun),
             "name": name,
             **options,
         }
         cls: type[BaseTask[..., Any]] = types.new_class(
-            fun.__name__, (base,), exec_body=lambda body: body.update(attributes)
+            plain_name, (base,), exec_body=lambda body: body.update(attributes)
         )
         return self.register_task(cls())
 

@@ -14,17 +14,10 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 class ArgumentCheck:
     """Knows what a function takes. Most calls are decided by counting; the rest by ``inspect``."""
 
-    def __init__(self, function: Callable[..., Any], *, skip_first: bool = False) -> None:
-        """`skip_first`: the first parameter is the task itself (``bind=True``)."""
-        signature = inspect.signature(function)
-        parameters = list(signature.parameters.values())
-        if skip_first:
-            # def run(*args): the task arrives in *args, which goes on taking the rest.
-            if parameters and parameters[0].kind in _POSITIONAL:
-                parameters = parameters[1:]
-            elif not parameters or parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
-                raise TypeError(f"{function!r} is bound (bind=True) but takes no first argument for the task")
-        self.signature = signature.replace(parameters=parameters)
+    def __init__(self, function: Callable[..., Any]) -> None:
+        """Of a bound method the first parameter does not count. Raises ValueError when there is no signature to be had."""
+        self.signature = inspect.signature(function)
+        parameters = list(self.signature.parameters.values())
         positional = [p for p in parameters if p.kind in _POSITIONAL]
         required = [p for p in positional if p.default is p.empty]
         kinds = {p.kind for p in parameters}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
-from typing import TYPE_CHECKING
+import queue
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Self
 
+from umbel import portal
 from umbel.codecs.results import state_of
 from umbel.core.outcome import READY_STATES
 from umbel.ports import Located, Record, Signal
@@ -14,7 +16,7 @@ from umbel.ports import Located, Record, Signal
 if TYPE_CHECKING:
     from umbel.app import Umbel
 
-__all__ = ["final_for", "find", "forget", "put", "revoke", "watch"]
+__all__ = ["Feed", "final_for", "find", "forget", "put", "revoke", "watch"]
 
 
 def final_for(app: Umbel) -> Callable[[bytes], bool]:
@@ -25,8 +27,13 @@ def final_for(app: Umbel) -> Callable[[bytes], bool]:
     return lambda payload: state_of(payload, serializer, accepted) in READY_STATES
 
 
-async def watch(app: Umbel, task_ids: set[str], timeout: float | None) -> dict[str, bytes]:
-    """On the portal: the final payloads of `task_ids`, as far as they come within `timeout`."""
+async def watch(
+    app: Umbel,
+    task_ids: set[str],
+    timeout: float | None,
+    tell: Callable[[tuple[str, bytes]], None] = lambda record: None,
+) -> dict[str, bytes]:
+    """The final payloads of `task_ids`, as far as they come within `timeout`; `tell` gets each when it comes."""
     final, store = final_for(app), app.store
     found: dict[str, bytes] = {}
     scope = asyncio.timeout(timeout)
@@ -35,8 +42,9 @@ async def watch(app: Umbel, task_ids: set[str], timeout: float | None) -> dict[s
             await store.open()
             async with contextlib.aclosing(_generator(store.watch(task_ids))) as records:
                 async for task_id, payload in records:
-                    if final(payload):
+                    if task_id not in found and final(payload):
                         found[task_id] = payload
+                        tell((task_id, payload))
                     if len(found) == len(task_ids):
                         break
     except TimeoutError:
@@ -55,6 +63,30 @@ async def _generator(records: AsyncIterator[tuple[str, bytes]]) -> AsyncGenerato
         close = getattr(records, "aclose", None)
         if close is not None:
             await close()
+
+
+class Feed:
+    """``watch`` for synchronous callers who want each record when it comes: iterate it within ``with``."""
+
+    def __init__(self, app: Umbel, task_ids: set[str], timeout: float | None) -> None:
+        self._news: queue.SimpleQueue[tuple[str, bytes] | None] = queue.SimpleQueue()
+        self._watching = portal.submit(watch(app, task_ids, timeout, self._news.put)) if task_ids else None
+
+    def __enter__(self) -> Self:
+        if self._watching is not None:
+            self._watching.add_done_callback(lambda _: self._news.put(None))
+        return self
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        if self._watching is None:
+            return
+        while (record := self._news.get()) is not None:
+            yield record
+        self._watching.result()  # raises what went wrong
+
+    def __exit__(self, *_exc: object) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
 
 
 async def find(app: Umbel, task_id: str) -> Located | None:

@@ -186,8 +186,8 @@ class AsyncResult(Generic[R_co]):
 
     @property
     def children(self) -> list[AsyncResult[Any]]:
-        """The results of the calls that it made."""
-        return [_from_tuple(entry, self.app) for entry in self._meta().children or ()]
+        """The results of the calls that it made; those of a group one by one."""
+        return [child for entry in self._meta().children or () for child in _from_tuple(entry, self.app)]
 
     @property
     def date_done(self) -> datetime | None:
@@ -372,6 +372,30 @@ class ResultSet:
         await _await_for(self.app, self._open(), timeout)
         return [r._outcome(timeout, propagate, None) if not r.ignored else None for r in self.results]
 
+    def as_completed(
+        self, timeout: float | None = None, disable_sync_subtasks: bool = True
+    ) -> Iterator[AsyncResult[Any]]:
+        """The results one by one, each as soon as its task has ended, well or badly.
+
+        `timeout`: seconds for all of them together; then umbel.errors.TimeoutError is raised.
+        """
+        if disable_sync_subtasks:
+            assert_may_wait()
+        waiting: dict[str, list[AsyncResult[Any]]] = {}
+        self._refresh()
+        for result in self.results:
+            if result._final is not None or result.ignored:
+                yield result
+            else:
+                waiting.setdefault(result.id, []).append(result)
+        with records.Feed(self.app, set(waiting), timeout) as feed:
+            for task_id, payload in feed:
+                for result in waiting.pop(task_id, ()):
+                    result._keep(payload)
+                    yield result
+        for results in waiting.values():
+            raise TimeoutError(results[0]._overdue(timeout))
+
     def _open(self) -> list[AsyncResult[Any]]:
         return [r for r in self.results if r._final is None and not r.ignored]
 
@@ -454,7 +478,12 @@ def _keep_all(results: Iterable[AsyncResult[Any]], payloads: Any) -> None:
             result._keep(payloads[result.id])
 
 
-def _from_tuple(entry: Any, app: Umbel) -> AsyncResult[Any]:
-    """The result that Celery's form ``[[id, parent], children]`` stands for."""
-    (task_id, parent), _ = entry
-    return AsyncResult(task_id, app=app, parent=None if parent is None else _from_tuple([parent, None], app))
+def _from_tuple(entry: Any, app: Umbel) -> Iterator[AsyncResult[Any]]:
+    """The results that Celery's form ``[[id, parent], members]`` stands for; only a group has members."""
+    (task_id, parent), members = entry
+    if members is None:
+        made_by = None if parent is None else next(_from_tuple([parent, None], app))
+        yield AsyncResult(task_id, app=app, parent=made_by)
+    else:
+        for member in members:
+            yield from _from_tuple(member, app)

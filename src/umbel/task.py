@@ -129,9 +129,8 @@ class Task(Generic[P, R_co]):
             raise ConfigurationError(f"{type(self).__qualname__} has no run() method: a task must have one.")
         self.app = app
         self.is_async = inspect.iscoroutinefunction(run)
-        # A bound method has lost its first parameter already.
-        self.arguments = ArgumentCheck(run) if self.typing else None
         subject = f"The task {self.name!r}"
+        self.arguments = _argument_check(run, subject) if self.typing else None
         check_priority(self.priority, subject, ConfigurationError)
         check_limits(self.soft_time_limit, self.time_limit, subject, ConfigurationError)
         for option in ("autoretry_for", "dont_autoretry_for", "throws"):
@@ -463,6 +462,17 @@ class Task(Generic[P, R_co]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _by_name, (self.name,)
+
+
+def _argument_check(run: Callable[..., Any], subject: str) -> ArgumentCheck | None:
+    try:
+        return ArgumentCheck(run)
+    except ValueError as exc:
+        if not inspect.ismethod(run):
+            return None  # a builtin that does not say what it takes: the worker will find out
+        raise ConfigurationError(
+            f"{subject} is bound but its function takes no first argument (self)."
+        ) from exc
 
 
 def _by_name(name: str) -> Task[..., Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import pickle
@@ -121,6 +122,18 @@ def test_bind_gives_the_task_as_the_first_argument(app: Umbel) -> None:
     assert who(3) == (who.name, 3)
     with pytest.raises(TypeError, match=r"who\(x: int\).*missing a required argument: 'x'"):
         who.delay()  # type: ignore[call-arg]
+
+
+def test_bind_needs_a_first_argument(app: Umbel) -> None:
+    with pytest.raises(ConfigurationError, match="takes no first argument"):
+        app.task(bind=True, name="t")(lambda: None)  # type: ignore[misc,arg-type]
+
+
+def test_any_callable_can_be_a_task(app: Umbel) -> None:
+    half = app.task(name="half")(functools.partial(divmod, 9))
+    assert half(4) == (2, 1)
+    assert half.apply((4,)).get() == (2, 1)
+    assert app.task(name="max")(max).delay(1, 2).known()
 
 
 def test_the_app_may_give_its_tasks_a_class(make_app: MakeApp) -> None:

@@ -176,13 +176,13 @@ def test_a_revoked_call_raises(stored: Umbel) -> None:
 def test_what_a_record_tells(stored: Umbel) -> None:
     finish(
         stored, "a", 1, date_done=datetime(2026, 1, 2, tzinfo=UTC).isoformat(), name="t", args=[1], kwargs={"k": 2},
-        worker="w@h", retries=3, queue="q", children=[[["c1", None], None], [["c2", ["p", None]], []]],
+        worker="w@h", retries=3, queue="q", children=[[["c1", None], None], [["c2", ["p", None]], None], [["g", None], [[["c3", None], None]]]],
     )  # fmt: skip
     result = stored.AsyncResult("a")
     assert result.date_done == datetime(2026, 1, 2, tzinfo=UTC)
     assert (result.name, result.args, result.kwargs) == ("t", [1], {"k": 2})
     assert (result.worker, result.retries, result.queue) == ("w@h", 3, "q")
-    assert [c.id for c in result.children] == ["c1", "c2"]
+    assert [c.id for c in result.children] == ["c1", "c2", "c3"]
     assert result.children[1].parent == AsyncResult("p")
     assert result.maybe_throw() == 1
 
@@ -289,6 +289,29 @@ def test_one_failure_among_many(stored: Umbel) -> None:
     results.revoke()
     with pytest.raises(umbel.errors.TimeoutError, match="No result of zz"):
         stored.results(["a", "zz"]).get(timeout=0.01)
+
+
+def test_results_as_they_come(stored: Umbel) -> None:
+    finish(stored, "a", 1)
+    results = stored.results(["b", "a", "c"])
+    come = results.as_completed(timeout=10)
+    assert next(come).id == "a"
+    finish(stored, "b", None, status="STARTED")
+    fail(stored, "c", OwnError(1))
+    assert next(come).id == "c"
+    finish(stored, "b", 2)
+    assert next(come).get() == 2
+    assert list(come) == []
+    assert [r.id for r in results.as_completed()] == ["b", "a", "c"]
+    with pytest.raises(umbel.errors.TimeoutError, match="No result of zz"):
+        list(stored.results(["zz", "a"]).as_completed(timeout=0.01))
+
+
+def test_a_look_at_the_first_result_leaves_no_watch_behind(stored: Umbel) -> None:
+    finish(stored, "a", 1)
+    for result in stored.results(["a", "never"]).as_completed():
+        assert result.id == "a"
+        break
 
 
 # ----------------------------------------------------------------------------------------------- deadlocks
