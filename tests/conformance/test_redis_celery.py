@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import kombu
 import msgspec
 import pytest
 
@@ -230,6 +231,28 @@ class TestWhatCelerySees:
             "three",
             "four",
         ]
+
+    @fleet_scenario
+    async def test_kombu_reads_what_we_gave_back(self, fleet: Fleet) -> None:
+        """Counted, and of a priority that no header says: it carries all of our mark."""
+        await fleet.a.send([Outgoing(frame=load_frame(celery_entry("one")), queue="q", priority=50)])
+        [held] = await drain(fleet.a, 1)
+        await fleet.a.settle([Release(receipt=held.receipt, counted=True)])
+        node = NodeInfo(name="w@h", id="n1", pid=1, queues=["q"])
+        await fleet.a.announce(node, ttl=0)
+        assert [each["umbel"] for each in fleet.look()] == [[1, 0, 50]]
+
+        def consume() -> Any:
+            with kombu.Connection(fleet.server.url()) as connection:
+                simple = connection.SimpleQueue("q")
+                message = simple.get(timeout=PATIENCE)
+                message.reject(requeue=True)
+                again = simple.get(timeout=PATIENCE)
+                again.ack()
+                simple.close()
+                return message.headers["id"], again.headers["id"], again.payload[0]
+
+        assert await asyncio.to_thread(consume) == ("one", "one", [1, 2])
 
     @fleet_scenario
     async def test_what_has_an_eta_is_where_its_workers_look(self, fleet: Fleet) -> None:

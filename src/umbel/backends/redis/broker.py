@@ -234,10 +234,8 @@ class RedisBroker:
             return []
         if all(type(item) is Ack and not item.then and item.record is None for item in batch):
             return await self._acknowledge([item.receipt for item in batch])
-        store = self._store
-        args: list[Arg] = ["" if store is None else store.address.db, self._server.address.db]
-        if store is None or store.address.db == self._server.address.db:
-            args[0] = self._server.address.db
+        own_db = self._server.address.db
+        args: list[Arg] = [own_db if self._store is None else self._store.address.db, own_db]
         for item in batch:
             self._pack(item, args)
         memo = self._keys.memo()

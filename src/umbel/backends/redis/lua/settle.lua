@@ -4,7 +4,7 @@
 -- Loaded with record.lua and the prelude.
 --
 -- own     where the answer is remembered; 1 when the batch was sent before and the answer did not come, else 0;
---         number of the result store's database, "" when it is the broker's; the broker's own; then for each settlement:
+--         number of the result store's database; of the broker's; then for each settlement:
 --           kind ("ack", "release", "uncounted", "bury", "park"), queue, token, reason,
 --           1 when a record follows, else 0; the record: key, payload, ttl in ms or -1;
 --           how many sendings follow; the sendings, see `send` in prelude.lua
