@@ -36,21 +36,28 @@ async def watch(
     """The final payloads of `task_ids`, as far as they come within `timeout`; `tell` gets each when it comes."""
     final, store = final_for(app), app.store
     found: dict[str, bytes] = {}
+
+    def take(task_id: str, payload: bytes) -> None:
+        if task_id not in found and final(payload):
+            found[task_id] = payload
+            tell((task_id, payload))
+
     scope = asyncio.timeout(timeout)
     try:
         async with scope:
             await store.open()
             async with contextlib.aclosing(_generator(store.watch(task_ids))) as records:
                 async for task_id, payload in records:
-                    if task_id not in found and final(payload):
-                        found[task_id] = payload
-                        tell((task_id, payload))
+                    take(task_id, payload)
                     if len(found) == len(task_ids):
-                        break
+                        return found
     except TimeoutError:
         if not scope.expired():
             raise
-    # That some are missing is for the caller to say, who knows which call it is about.
+    # However short the time was: what is there is found. That some are missing is for the caller to say.
+    await store.open()
+    for task_id, payload in (await store.get([i for i in task_ids if i not in found])).items():
+        take(task_id, payload)
     return found
 
 
