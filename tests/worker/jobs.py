@@ -1,0 +1,413 @@
+"""The tasks that the workers under test run. A module of its own: the workers import it, the tests call by name.
+
+Tasks tell the test what happens by appending lines to one file (``note``), and wait for the test by looking for files that
+it makes (``gate``): a line and a file outlive every process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+from umbel import Task, Umbel
+from umbel.errors import Ignore, Reject, SoftTimeLimitExceeded
+
+PATIENCE = 30.0
+PAUSE = 0.002  # how often a task looks whether its gate is open
+
+directory = pathlib.Path(os.environ["JOBS_DIR"])
+app = Umbel("jobs")
+
+
+def note(*words: object) -> None:
+    """Tell the test: one line, whole, whatever happens next."""
+    line = " ".join(map(str, words)) + "\n"
+    fd = os.open(directory / "notes", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(fd, line.encode())
+    finally:
+        os.close(fd)
+
+
+def gate(name: str) -> None:
+    """Wait until the test opens the gate."""
+    path, deadline = directory / f"gate-{name}", time.monotonic() + PATIENCE
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"nobody opened the gate {name}")
+        time.sleep(PAUSE)
+
+
+async def agate(name: str) -> None:
+    """``gate`` for coroutines."""
+    path, deadline = directory / f"gate-{name}", time.monotonic() + PATIENCE
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"nobody opened the gate {name}")
+        await asyncio.sleep(PAUSE)
+
+
+# ------------------------------------------------------------------------------------------- ordinary ones
+
+
+@app.task
+def add(x: int, y: int) -> int:
+    return x + y
+
+
+@app.task
+async def add_async(x: int, y: int) -> int:
+    await asyncio.sleep(0)
+    return x + y
+
+
+@app.task
+def where() -> dict[str, Any]:
+    return {"pid": os.getpid(), "thread": threading.get_ident(), "name": threading.current_thread().name}
+
+
+@app.task
+def mark(value: object) -> object:
+    """Note that it ran."""
+    note("ran", value)
+    return value
+
+
+@app.task
+def gated(name: str, value: object = None) -> object:
+    """Note the beginning, wait, note the end."""
+    note("begun", name)
+    gate(name)
+    note("ended", name)
+    return value
+
+
+@app.task
+async def gated_async(name: str, value: object = None) -> object:
+    note("begun", name)
+    await agate(name)
+    note("ended", name)
+    return value
+
+
+@app.task(acks_late=False)
+def gated_early(name: str) -> None:
+    note("begun", name)
+    gate(name)
+    note("ended", name)
+
+
+@app.task
+def fail(text: str = "no luck") -> None:
+    raise ValueError(text)
+
+
+@app.task(throws=(KeyError,))
+def fail_as_expected() -> None:
+    raise KeyError("expected")
+
+
+@app.task
+def unwritable() -> object:
+    return {1, 2}
+
+
+@app.task
+def leave() -> None:
+    sys.exit(4)
+
+
+@app.task(ignore_result=True)
+def forgettable(fails: bool = False) -> int:
+    note("ran", "forgettable")
+    if fails:
+        raise ValueError("never kept")
+    return 1
+
+
+@app.task
+def prints() -> None:
+    print("printed by a task")
+
+
+# ------------------------------------------------------------------------------------------------ retries
+
+
+class Flaky(Exception):
+    pass
+
+
+@app.task(bind=True, max_retries=3)
+def retried(self: Task[..., Any], until: int) -> int:
+    if self.request.retries < until:
+        raise self.retry(exc=Flaky(f"try {self.request.retries}"), countdown=0)
+    return self.request.retries
+
+
+@app.task(bind=True, max_retries=1)
+def never_enough(self: Task[..., Any], with_error: bool) -> None:
+    note("ran", "never_enough")
+    raise self.retry(exc=Flaky("still broken") if with_error else None, countdown=0)
+
+
+@app.task(bind=True, autoretry_for=(Flaky,), max_retries=2, retry_backoff=1, retry_jitter=False)
+def backs_off(self: Task[..., Any]) -> list[float]:
+    note("try", self.request.retries, time.time())
+    if self.request.retries < 2:
+        raise Flaky("again")
+    return [self.request.retries]
+
+
+@app.task(bind=True, max_retries=2)
+def goes_on(self: Task[..., Any]) -> str:
+    if self.request.retries == 0:
+        retry = self.retry(countdown=0, throw=False)
+        note("goes on", type(retry).__name__)
+        return "this value is not kept"
+    return "second run"
+
+
+@app.task(bind=True, max_retries=2)
+def retries_with_garbage(self: Task[..., Any], x: object = None, throw: bool = True) -> None:
+    note("ran", "retries_with_garbage")
+    self.retry(args=({1, 2},), countdown=0, throw=throw)
+
+
+@app.task
+def ignores(text: str) -> None:
+    note("ran", text)
+    raise Ignore
+
+
+@app.task
+def rejects(reason: str, requeue: bool = False) -> None:
+    note("ran", reason)
+    raise Reject(reason, requeue=requeue)
+
+
+# ---------------------------------------------------------------------------------- what a run knows and says
+
+
+@app.task(bind=True)
+def progress(self: Task[..., Any], name: str) -> str:
+    self.update_state(state="PROGRESS", meta={"done": 1, "of": 2})
+    note("half", name)
+    gate(name)
+    return "done"
+
+
+@app.task(track_started=True)
+def tracked(name: str) -> str:
+    note("begun", name)
+    gate(name)
+    return "done"
+
+
+@app.task(bind=True)
+def request_of(self: Task[..., Any], *args: object, **kwargs: object) -> dict[str, Any]:
+    request = self.request
+    fields = ("id", "task", "args", "kwargs", "retries", "hostname", "root_id", "parent_id", "correlation_id")
+    more = (
+        "is_eager",
+        "called_directly",
+        "delivery_info",
+        "timelimit",
+        "headers",
+        "deliveries",
+        "origin",
+        "expires",
+    )
+    return {name: getattr(request, name) for name in (*fields, *more)}
+
+
+@app.task(bind=True)
+def parent(self: Task[..., Any]) -> list[str | None]:
+    """Calls another task; answers with the child's id and its own root."""
+    child = request_of.delay("child")
+    return [child.id, self.request.root_id]
+
+
+@app.task
+def waits_for_another() -> None:
+    add.delay(1, 1).get(timeout=1)
+
+
+class Hooked(Task[..., Any]):
+    """Notes what it is told."""
+
+    abstract = True
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        note("before_start", list(args), dict(kwargs), task_id)
+
+    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
+        note("on_success", retval, task_id)
+
+    def on_failure(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        note("on_failure", repr(exc), "Traceback" in str(einfo), task_id)
+
+    def on_retry(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        note("on_retry", repr(exc), task_id)
+
+    def after_return(
+        self, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: Any
+    ) -> None:
+        note("after_return", status, task_id)
+        if self.name == "jobs.hook_raises":
+            raise RuntimeError("a hook must not change the ending")
+
+
+@app.task(base=Hooked, bind=True, max_retries=1)
+def hooked(self: Task[..., Any], how: str) -> str:
+    if how == "fail":
+        raise ValueError(how)
+    if how == "retry" and self.request.retries == 0:
+        raise self.retry(exc=Flaky("once"), countdown=0)
+    return how
+
+
+@app.task(base=Hooked)
+def hook_raises() -> str:
+    return "fine"
+
+
+@app.task
+def errback(task_id: str) -> None:
+    note("errback", task_id)
+
+
+@app.task
+def takes_nothing() -> None:
+    note("takes_nothing ran")
+
+
+# ------------------------------------------------------------------------------------------------- limits
+
+
+@app.task(soft_time_limit=0.2)
+def cleans_up() -> str:
+    note("begun", "cleans_up")
+    try:
+        busy()
+    except SoftTimeLimitExceeded:
+        return "cleaned up"
+    return "not reached"
+
+
+@app.task(soft_time_limit=0.2)
+def over_soft() -> None:
+    busy()
+
+
+@app.task(soft_time_limit=0.2)
+async def over_soft_async(catches: bool = False) -> str:
+    try:
+        await asyncio.sleep(PATIENCE)
+    except SoftTimeLimitExceeded:
+        if not catches:
+            raise
+        return "cleaned up"
+    return "not reached"
+
+
+@app.task(time_limit=0.4)
+def over_hard(name: str = "over_hard") -> None:
+    note("begun", name)
+    while True:
+        try:
+            busy()
+        except SoftTimeLimitExceeded:
+            continue
+
+
+@app.task(time_limit=0.4)
+async def over_hard_async(name: str = "over_hard") -> None:
+    note("begun", name)
+    await asyncio.sleep(PATIENCE)
+
+
+def busy() -> None:
+    """Run for longer than any limit, in steps that an asynchronous exception can get between."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+# ------------------------------------------------------------------------------------------------ crashes
+
+
+@app.task
+def exits(code: int) -> None:
+    note("ran", "exits")
+    os._exit(code)
+
+
+@app.task
+def kills_itself(signum: int) -> None:
+    note("ran", "kills_itself")
+    os.kill(os.getpid(), signum)
+    time.sleep(PATIENCE)  # the signal comes before this is over
+
+
+@app.task
+def crashes_once(name: str) -> str:
+    """Crashes at its first delivery."""
+    note("ran", name)
+    marker = directory / f"crashed-{name}"
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(PATIENCE)
+    return "second delivery"
+
+
+@app.task(reject_on_worker_lost=False)
+def not_again() -> None:
+    note("ran", "not_again")
+    os._exit(3)
+
+
+@app.task(acks_late=False)
+def crashes_early() -> None:
+    note("ran", "crashes_early")
+    os._exit(3)
+
+
+@app.task
+def forks_and_crashes(name: str) -> str:
+    """Leaves a process behind that inherits every descriptor, and crashes at its first delivery."""
+    note("ran", name)
+    marker = directory / f"crashed-{name}"
+    if marker.exists():
+        return "second delivery"
+    marker.touch()
+    if os.fork() == 0:
+        try:
+            gate(name)
+        finally:
+            os._exit(0)
+    os._exit(5)
+
+
+@app.task
+def grows(megabytes: int) -> int:
+    keep.append(bytes(megabytes << 20))
+    return os.getpid()
+
+
+keep: list[bytes] = []
+
+
+@app.task
+def starts_a_program() -> int:
+    """A program that a task starts can be terminated: it has not inherited the child's deafness to signals."""
+    program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"])
+    program.terminate()
+    return program.wait(10)
