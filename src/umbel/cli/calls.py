@@ -102,13 +102,14 @@ def call(
         raise click.UsageError(
             f"{app.broker.url} lives inside one process: no worker would see this call. Use -b."
         )
-    sent = _send(state, app, name, args, kwargs, given)
-    if wait is not None:
-        _report(sent, wait, traceback=traceback, as_json=as_json)
-    elif as_json:
-        emit_json({"id": sent.id})
-    else:
-        click.echo(sent.id)
+    with app:
+        sent = _send(state, app, name, args, kwargs, given)
+        if wait is not None:
+            _report(sent, wait, traceback=traceback, as_json=as_json)
+        elif as_json:
+            emit_json({"id": sent.id})
+        else:
+            click.echo(sent.id)
 
 
 def _send(
@@ -147,7 +148,8 @@ def result(state: Globals, task_id: str, wait: float | str | None, traceback: bo
     traceback, date_done (ISO 8601) and where (shelf, queue, reason).
     """
     app = the_app(state)
-    _report(app.AsyncResult(task_id), wait, traceback=traceback, as_json=as_json)
+    with app:
+        _report(app.AsyncResult(task_id), wait, traceback=traceback, as_json=as_json)
 
 
 # ------------------------------------------------------------------------------------------------- results

@@ -94,6 +94,11 @@ class Session:
 def connected(state: Globals) -> Iterator[Session]:
     """A session for commands that work with what the broker holds."""
     app = the_app(state)
+    with app:
+        yield _opened(app)
+
+
+def _opened(app: Umbel) -> Session:
     session = Session(app)
     if not session.broker.caps.processes:
         raise ConfigurationError(
@@ -101,7 +106,4 @@ def connected(state: Globals) -> Iterator[Session]:
             "Name another broker with -b."
         )
     session.run(session.broker.open())
-    try:
-        yield session
-    finally:
-        session.run(session.broker.close())
+    return session

@@ -218,17 +218,17 @@ def _print_results(sent: _Sent, folder: Path, took: float) -> None:
     words: Counter[str] = Counter()
     for result in sent.counts:
         words.update(result.get())
-    common = ", ".join(f"{word} {count:,}" for word, count in words.most_common(4))
+    common = ", ".join(f"{word} {count:,}" for word, count in words.most_common(3))
     names = [result.get() for result in sent.thumbnails]
     before = sum(path.stat().st_size for path in folder.glob("*.raw"))
     after = sum((folder / name).stat().st_size for name in names)
     error = sent.failed.result
     rows = [
-        ("count_words", len(sent.counts), f"{words.total():,} words: {common}, …"),
+        ("count_words", len(sent.counts), f"{words.total():,} words: {common}"),
         ("thumbnail", len(names), f"{before:,} bytes of pixels became {after:,} bytes of PNG"),
         ("ask_many", 1, f"{sent.asked.get()}, all at once (async def)"),
-        ("fetch_rates", 1, f"{sent.retried.get()}: it failed, and was retried after 0.5 s and 1 s"),
-        ("divide", 1, f"{type(error).__name__}: {error} (on purpose: it reaches the caller)"),
+        ("fetch_rates", 1, f"{sent.retried.get()}: retried after 0.5 s and 1 s"),
+        ("divide", 1, f"{type(error).__name__}: {error} (on purpose)"),
     ]
     emit_table(["task", "calls", "result"], rows, right=[1])
     click.echo(f"\n{plural(len(sent.all()), 'task')} in {duration(took)}, the start of the worker included.")
