@@ -59,7 +59,7 @@ class SQLiteBroker:
         await self._thread.run(messages.queues, self._thread.database)
 
     async def close(self) -> None:
-        await self._thread.leave(self)
+        await asyncio.wrap_future(self._thread.leave(self))
         self._direct.close()
         pulse_of(self.location).rest()
 

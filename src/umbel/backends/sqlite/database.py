@@ -58,6 +58,7 @@ class Database:
         self._lock = threading.Lock()
         self._connection: apsw.Connection | None = None
         self._pid = 0
+        self._file: _FileIdentity = None
         self._busy_since = 0.0
         _family.add(self)
 
@@ -103,22 +104,22 @@ class Database:
     # -- opening it
 
     def _ready(self) -> apsw.Connection:
-        if self._connection is not None and self._pid == os.getpid():
+        path = self.location.path
+        if self._connection is not None and self._pid == os.getpid() and self._file == _identity(path):
             return self._connection
-        # Also where a fork went unnoticed: nobody was in a transaction, for we hold the lock.
+        # Also where a fork went unnoticed (nobody was in a transaction, for we hold the lock), and where the file was
+        # deleted or replaced: what is written to a file without a name is lost.
         self._drop()
         with _creating:
-            _create_file(self.location.path, self._unavailable)
-        connection = apsw.Connection(
-            str(self.location.path), flags=apsw.SQLITE_OPEN_READWRITE, statementcachesize=150
-        )
+            _create_file(path, self._unavailable)
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, statementcachesize=150)
         try:
             connection.set_busy_handler(self._wait_for_lock)
             self._prepare(connection)
         except BaseException:
             connection.close()
             raise
-        self._connection, self._pid = connection, os.getpid()
+        self._connection, self._pid, self._file = connection, os.getpid(), _identity(path)
         self.opened += 1
         return connection
 
@@ -210,6 +211,18 @@ class Database:
 
 
 # ---------------------------------------------------------------------------------------------------- preparation
+
+
+_FileIdentity = tuple[int, int] | None
+
+
+def _identity(path: Path) -> _FileIdentity:
+    """Device and inode: what a name stands for right now. None: nothing."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino)
 
 
 def _create_file(path: Path, unavailable: Unavailable) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
@@ -29,18 +30,23 @@ class SQLiteStore:
         self._thread = DatabaseThread(location, StoreUnavailable)
         self._direct = Database(location, StoreUnavailable)
         """For the ``_now`` methods, in whichever thread calls them."""
+        self._is_open = False
 
     def use_thread(self, thread: DatabaseThread) -> None:
-        """Work on the thread and the connection of the broker that adopted this store. Before ``open``, or idle."""
-        self._thread = thread
-        thread.join(self)
+        """Work on the thread and the connection of the broker that adopted this store."""
+        old, self._thread = self._thread, thread
+        if self._is_open and old is not thread:
+            thread.join(self)
+            old.leave(self)
 
     async def open(self) -> None:
+        self._is_open = True
         self._thread.join(self)
         await self._thread.run(records.last_write, self._thread.database)
 
     async def close(self) -> None:
-        await self._thread.leave(self)
+        self._is_open = False
+        await asyncio.wrap_future(self._thread.leave(self))
         self._direct.close()
         pulse_of(self.location).rest()
 

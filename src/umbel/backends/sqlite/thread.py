@@ -6,6 +6,7 @@ import asyncio
 import os
 import queue
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar
@@ -29,17 +30,23 @@ class DatabaseThread:
 
     def __init__(self, location: Location, unavailable: Unavailable) -> None:
         self.database = Database(location, unavailable)
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._pid = 0
         self._users: set[int] = set()
+        self.forget()
+        _all.add(self)
+
+    def forget(self) -> None:
+        """Begin anew: in a forked child the old thread does not exist, and its locks may never be given back."""
+        self._lock = threading.Lock()
+        self._jobs: queue.SimpleQueue[_Job | None] | None = None
+        """None: the thread does not run."""
 
     def submit(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have ``work(...)`` called on the thread, after what was submitted before."""
         future: Future[T] = Future()
-        self._ensure_running()
-        self._jobs.put((future, lambda: work(*args, **kwargs)))
+        with self._lock:
+            if self._jobs is None:
+                self._jobs = self._start()
+            self._jobs.put((future, lambda: work(*args, **kwargs)))
         return future
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -50,36 +57,27 @@ class DatabaseThread:
         """`user` needs the thread until it leaves."""
         self._users.add(id(user))
 
-    async def leave(self, user: object) -> None:
-        """`user` needs it no more. The last one ends the thread and closes the connection, after all jobs."""
+    def leave(self, user: object) -> Future[None]:
+        """`user` needs it no more. The last one ends the thread and closes the connection, after all jobs: then the
+        future is done."""
+        closed = Future[None]()
         self._users.discard(id(user))
-        if self._users:
-            return
         with self._lock:
-            thread, self._thread = self._thread, None
-            if thread is None or self._pid != os.getpid():
-                return
-            closed = Future[None]()
-            self._jobs.put((closed, self.database.close))
-            self._jobs.put(None)
-        await asyncio.wrap_future(closed)
+            jobs = self._jobs
+            if jobs is None or self._users:
+                closed.set_result(None)
+            else:
+                self._jobs = None
+                jobs.put((closed, self.database.close))
+                jobs.put(None)
+        return closed
 
-    def _ensure_running(self) -> None:
-        if self._thread is not None and self._pid == os.getpid():
-            return
-        with self._lock:
-            if self._thread is not None and self._pid == os.getpid():
-                return
-            # A new queue as well: the old thread may still be emptying the old one, or, after a fork, its
-            # lock may be held by a thread that does not exist here.
-            self._jobs, self._pid = queue.SimpleQueue(), os.getpid()
-            self._thread = threading.Thread(
-                target=_work,
-                args=(self._jobs,),
-                name=f"umbel {self.database.location.path.name}",
-                daemon=True,
-            )
-            self._thread.start()
+    def _start(self) -> queue.SimpleQueue[_Job | None]:
+        # A queue of its own for each thread: the one before may still be at work on what it was given.
+        jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        name = f"umbel {self.database.location.path.name}"
+        threading.Thread(target=_work, args=(jobs,), name=name, daemon=True).start()
+        return jobs
 
 
 def _work(jobs: queue.SimpleQueue[_Job | None]) -> None:
@@ -94,3 +92,14 @@ def _work(jobs: queue.SimpleQueue[_Job | None]) -> None:
         else:
             future.set_result(result)
         del job, future, work  # or the last job's frames stay alive until the next one
+
+
+_all: weakref.WeakSet[DatabaseThread] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for thread in list(_all):
+        thread.forget()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import select
+import weakref
 from pathlib import Path
 
 __all__ = ["FileWatch"]
@@ -36,6 +37,7 @@ class FileWatch:
         self._inotify = _inotify_init(_FLAGS) if listen and _available else -1
         if self._inotify >= 0:
             self._poll.register(self._inotify, select.POLLIN)
+        _all.add(self)
 
     def watch(self, path: Path) -> None:
         """From now on watch `path`: again after it was deleted and made anew."""
@@ -61,9 +63,21 @@ class FileWatch:
             return  # it is full of pokes
 
     def close(self) -> None:
+        _all.discard(self)
         for descriptor in (self._poke_reader, self._poke_writer, self._inotify):
             if descriptor >= 0:
                 os.close(descriptor)
+
+
+_all: weakref.WeakSet[FileWatch] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for watch in list(_all):  # of the parent's threads: here they are only open descriptors
+        watch.close()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _empty(descriptor: int) -> None:

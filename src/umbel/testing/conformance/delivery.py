@@ -164,6 +164,26 @@ class DeliveryConformance:
         assert bodies(await drain(brokers.a, 3, "one", "two")) == ["high", "mid", "low"]
 
     @broker_scenario
+    async def test_a_queue_may_have_any_name(self, brokers: Brokers) -> None:
+        names = [
+            "with space",
+            "größe",
+            'it\'s "quoted"',
+            "a:b",
+            "a.b",
+            "{braces}",
+            "%s?*[x]",
+            "UPPER",
+            "upper",
+        ]
+        await brokers.a.send([task(f"{n}", name) for n, name in enumerate(names)])
+        for n, name in enumerate(names):
+            [delivery] = await drain(brokers.b, 1, name)
+            assert (bodies([delivery]), delivery.receipt.queue) == ([f"{n}"], name)
+            assert (await brokers.a.depth([name]))[name].held == 1
+            assert list(await brokers.b.settle([Ack(receipt=delivery.receipt)])) == []
+
+    @broker_scenario
     async def test_a_due_time_in_the_past_means_now(self, brokers: Brokers) -> None:
         await brokers.a.send([task("past", due_in=-5.0), task("now", due_in=0.0)])
         assert sorted(bodies(await drain(brokers.a, 2))) == ["now", "past"]
