@@ -181,7 +181,8 @@ class Umbel:
     ) -> BaseTask[..., Any]:
         plain_name = getattr(fun, "__name__", "") or type(fun).__name__
         name = name or self.gen_task_name(plain_name, fun.__module__)
-        known = TASK_OPTIONS | {n for n in options if hasattr(base, n)}
+        # What a base class adds may be given as an option; what every task has (delay, run …) may not.
+        known = TASK_OPTIONS | {n for n in options if hasattr(base, n) and not hasattr(BaseTask, n)}
         refuse_unknown(options, known | {"bind", "name", "base"}, f"The task {name!r}")
         attributes = {
             "run": fun if bound else staticmethod(fun),

@@ -69,6 +69,7 @@ def test_options_become_attributes_and_none_leaves_it_to_the_settings(make_app: 
     ("options", "error", "message"),
     [
         ({"max_retry": 3}, TypeError, "has no option 'max_retry'. Did you mean 'max_retries'?"),
+        ({"delay": 3}, TypeError, "has no option 'delay'"),
         ({"priority": 500}, ConfigurationError, "priority must be a whole number from -100 to 100"),
         ({"soft_time_limit": 9, "time_limit": 5}, ConfigurationError, "must not be longer than time_limit"),
         ({"time_limit": 0}, ConfigurationError, "above 0"),
