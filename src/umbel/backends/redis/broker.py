@@ -87,6 +87,8 @@ class RedisBroker:
         self._subscriptions: Subscriptions | None = None
         self._waiting: Waiting | None = None
         self._turn = 0
+        self._quiet: tuple[tuple[str, ...], float] | None = None
+        """The queues that the last ``reserve`` emptied, and the loop's time until which nothing there falls due."""
         self._revoked: dict[str, float] = {}
         self._revoked_version = 0
         self._announced: set[str] = set()
@@ -116,6 +118,7 @@ class RedisBroker:
     def _reconnected(self) -> None:
         self._sender.forget_queues()
         self._announced.clear()
+        self._quiet = None
 
     # -- sending
 
@@ -137,15 +140,25 @@ class RedisBroker:
         deadline = loop.time() + wait
         waiting = self._wait_room()
         with waiting.session(names) as bell:
+            # The last call found less than it had room for: there is nothing now, or the blocked connections will say so.
+            pause = self._quiet_for(names, loop.time()) if wait > 0 else 0.0
             while True:
-                bell.clear()
-                deliveries, upcoming = await self._take(names, min(limit, _MOST), lease, holder)
-                left = deadline - loop.time()
-                if deliveries or left <= 0:
-                    return deliveries
-                pause = min(left, _RECHECK if upcoming is None else upcoming)
                 if pause > 0:
-                    await waiting.wait(bell, names, min(pause, _RECHECK))
+                    await waiting.wait(bell, names, min(deadline - loop.time(), pause))
+                bell.clear()
+                most = min(limit, _MOST)
+                deliveries, upcoming = await self._take(names, most, lease, holder)
+                now = loop.time()
+                pause = _RECHECK if upcoming is None else min(upcoming, _RECHECK)
+                self._quiet = (names, now + pause) if len(deliveries) < most else None
+                if deliveries or now >= deadline:
+                    return deliveries
+
+    def _quiet_for(self, queues: tuple[str, ...], now: float) -> float:
+        """In how many seconds these queues must be looked at though nothing has woken us; 0: at once."""
+        if self._quiet is None or self._quiet[0] != queues:
+            return 0.0
+        return max(0.0, self._quiet[1] - now)
 
     def _wait_room(self) -> Waiting:
         if self._waiting is None:
