@@ -25,13 +25,12 @@ def make_app(**settings: Any) -> celery.Celery:
     made = celery.Celery(
         "interop", broker=os.environ["INTEROP_BROKER"], backend=os.environ["INTEROP_BACKEND"]
     )
-    made.conf.update(
-        task_default_queue=os.environ["INTEROP_QUEUE"],
-        worker_prefetch_multiplier=1,
-        broker_connection_retry_on_startup=True,
-        worker_hijack_root_logger=False,
-        **{**json.loads(os.environ.get("INTEROP_SETTINGS", "{}")), **settings},
-    )
+    defaults = {
+        "task_default_queue": os.environ["INTEROP_QUEUE"],
+        "worker_prefetch_multiplier": 1,
+        "worker_hijack_root_logger": False,
+    }
+    made.conf.update({**defaults, **json.loads(os.environ["INTEROP_SETTINGS"]), **settings})
     return made
 
 

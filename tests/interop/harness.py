@@ -157,7 +157,9 @@ def celery_worker(place: Place, *queues: str, concurrency: int = 1, **settings: 
     ]
     arguments += ["-c", str(concurrency), "-Q", ",".join(queues), "-n", f"celery-{queues[0]}@interop"]
     arguments += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    with _running(Process(arguments, place.environment("celery", queues[0], settings))) as process:
+    # Killed in the end: told to stop while its last task ends, it sometimes never does.
+    process = Process(arguments, place.environment("celery", queues[0], settings))
+    with _running(process, signal.SIGKILL):
         process.wait_for(" ready.")
         yield process
 
@@ -180,20 +182,21 @@ def umbel_worker(
         pool,
     ]
     arguments += ["-c", str(concurrency), "-Q", ",".join(queues), "-n", f"umbel-{queues[0]}@interop"]
-    with _running(Process(arguments, place.environment("umbel", queues[0], settings))) as process:
+    process = Process(arguments, place.environment("umbel", queues[0], settings))
+    with _running(process, signal.SIGTERM):
         process.wait_for(" ready.")
         yield process
 
 
 @contextlib.contextmanager
-def _running(process: Process) -> Iterator[Process]:
+def _running(process: Process, end: signal.Signals) -> Iterator[None]:
     try:
-        yield process
+        yield
     except BaseException as exc:
         exc.add_note(f"The process {process.popen.args} said:\n{process.output}")
         raise
     finally:
-        process.stop()
+        process.stop(end)
 
 
 class CeleryClient:

@@ -148,11 +148,9 @@ def _define_endings(app: Any, errors: ModuleType) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     @app.task(name="jobs.flaky", bind=True)
-    def flaky(self: Any, failures: int, gate: str = "") -> int:
+    def flaky(self: Any, failures: int, key: str = "", pause: float = 0.1) -> int:
         if self.request.retries < failures:
-            if gate:
-                notes().rpush(gate, SIDE)
-            raise self.retry(exc=ValueError("not yet"), countdown=0.1, max_retries=failures)
+            raise self.retry(exc=ValueError("not yet"), countdown=pause, max_retries=failures)
         return int(self.request.retries)
 
     @app.task(name="jobs.hopeless", bind=True, max_retries=1, default_retry_delay=0)
@@ -167,11 +165,14 @@ def _define_endings(app: Any, errors: ModuleType) -> None:
             raise OSError("out of reach")
         return int(self.request.retries)
 
-    @app.task(name="jobs.hop", bind=True, max_retries=200)
-    def hop(self: Any, first: str = "") -> list[str]:
-        if first and first != SIDE:
-            return [first, SIDE]
-        raise self.retry(args=(first or SIDE,), countdown=0.02)
+    @app.task(name="jobs.hop", bind=True)
+    def hop(self: Any, countdown: float, *sides: str) -> list[Any]:
+        """Ask the other side for the next try, twice."""
+        seen = (*sides, SIDE)
+        if len(seen) < 3:
+            other = "to-celery" if SIDE == "umbel" else "to-umbel"
+            raise self.retry(args=(countdown, *seen), countdown=countdown, queue=other)
+        return [*seen, self.request.retries]
 
     @app.task(name="jobs.unwritable_result")
     def unwritable_result() -> Any:

@@ -267,20 +267,12 @@ def test_retries(celery: CeleryClient) -> None:
     assert celery("automatic.delay().get(timeout=10)") == 2
 
 
-def test_the_state_retry(celery: CeleryClient, place: Place) -> None:
+def test_the_state_retry(celery: CeleryClient) -> None:
     """Celery's client sees that, and why, a call is going to be tried again."""
-    seen = celery(
-        """
-        states = []
-        r = flaky.delay(2)
-        r.then(lambda result: None)
-        reports = app.backend.client.pubsub()
-        reports.subscribe(app.backend.get_key_for_task(r.id))
-        value = r.get(timeout=10)
-        [value, r.state]
-        """
-    )
-    assert seen == [2, "SUCCESS"]
+    celery("r = flaky.delay(1, pause=1.0); r.id")
+    eventually(lambda: celery("r.state") == "RETRY", "the state was seen")
+    assert celery("[type(r.info).__name__, r.info.args, r.ready()]") == ["ValueError", ("not yet",), False]
+    assert celery("[r.get(timeout=10), r.state]") == [1, "SUCCESS"]
 
 
 def test_retries_run_out(celery: CeleryClient) -> None:

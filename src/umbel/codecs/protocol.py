@@ -134,6 +134,9 @@ def encode_call(
         )
     elif protocol == 1:
         headers = dict(envelope.headers)
+        if envelope.eta is not None:
+            # Celery reads it from the body; a broker of ours, which opens no body, needs it here.
+            headers["eta"] = envelope.eta.isoformat()
         body = _body_v1(envelope)
     else:
         raise EncodeError(

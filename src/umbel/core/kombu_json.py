@@ -50,14 +50,14 @@ def dump_frame(frame: Frame, *, routing_key: str, delivery_tag: str | None = Non
     info = given.get("delivery_info")
     if not isinstance(info, dict) or info.get("routing_key") != routing_key:
         info = {"exchange": "", "routing_key": routing_key}
-    properties = {
-        **given,
-        "delivery_mode": given.get("delivery_mode", 2),
-        "delivery_info": info,
-        "priority": given.get("priority", 0),
-        "body_encoding": "base64",
-        "delivery_tag": delivery_tag or frame.task_id,
-    }
+    properties = dict(given)
+    # kombu's order of keys
+    properties["delivery_mode"] = given.get("delivery_mode", 2)
+    properties.pop("priority", None)
+    properties["delivery_info"] = info
+    properties["priority"] = given.get("priority", 0)
+    properties["body_encoding"] = "base64"
+    properties["delivery_tag"] = delivery_tag or frame.task_id
     body = b2a_base64(frame.body, newline=False).decode("ascii")
     if _is_plain(frame.headers) and _is_plain(properties):
         try:

@@ -296,7 +296,8 @@ class RedisBroker:
             if isinstance(item, Bury):
                 kind, reason = "bury", item.reason
         elif isinstance(item, Retry):
-            sendings, record = [self._sender.replacement(item.replacement, first=item.first)], item.record
+            home, record = item.receipt.queue, item.record
+            sendings = [self._sender.replacement(item.replacement, home=home, first=item.first)]
         elif isinstance(item, Park):
             kind, reason = "park", item.reason
         elif isinstance(item, Release):

@@ -89,9 +89,13 @@ class Sender:
         """What an ending sends, as the seven arguments of one sending."""
         return self.sending(out, "due" if self._is_scheduled(out) else "back")
 
-    def replacement(self, out: Outgoing, *, first: bool) -> tuple[Arg, ...]:
-        """The next try of a message. It is that message still: a dedupe key, remembered since the first, must not drop it."""
-        later = out.due_in is not None and out.due_in > 0
+    def replacement(self, out: Outgoing, *, home: str, first: bool) -> tuple[Arg, ...]:
+        """The next try of a message of the queue `home`.
+
+        It is that message still: a dedupe key, remembered since the first, must not drop it. To wait it goes where only
+        Umbel sees it; into another queue, which perhaps only Celery's workers serve, it goes as any message does.
+        """
+        later = out.due_in is not None and out.due_in > 0 if out.queue == home else self._is_scheduled(out)
         mode, queue, priority, due, _, _, data = self.sending(
             out, "due" if later else "front" if first else "back"
         )
