@@ -192,7 +192,8 @@ def reserve(database: Database, queues: Sequence[str], limit: int, lease: float,
         rows = _first_waiting(connection, queues, limit, wall)
         token = int.from_bytes(os.urandom(7))  # one for the batch: a receipt names its row besides
         until = steady + milliseconds(lease)
-        connection.executemany(_HOLD, [(row[2], token, until, holder, wall) for row in rows])
+        ids = _as_json([row[2] for row in rows]).decode()
+        connection.execute(_HOLD, (ids, token, until, holder, wall))
     return Taken([_delivery(token, row) for row in rows], 0.0)
 
 

@@ -31,7 +31,9 @@ class FileWatch:
 
     def __init__(self, *, listen: bool) -> None:
         self.told = False
-        self._poke_reader, self._poke_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._poke_reader, self._poke_writer = os.pipe()
+        os.set_blocking(self._poke_reader, False)
+        os.set_blocking(self._poke_writer, False)
         self._poll = select.poll()
         self._poll.register(self._poke_reader, select.POLLIN)
         self._inotify = _inotify_init(_FLAGS) if listen and _available else -1
