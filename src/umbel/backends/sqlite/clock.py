@@ -6,6 +6,10 @@ life are measured in: it is never set, and it stands still while the machine sle
 lid does not make every lease end at once. It begins anew at every boot. The file says which boot it belongs to; when
 that is another one, everything held then is held no more (``Database`` sees to it when it opens the file).
 
+A wall clock that is set back lets what is sent afterwards overtake what waits in the same priority, and delays what is
+scheduled; set forward, it makes scheduled messages due and records expire. Nothing is lost either way, and nothing that
+is held is touched.
+
 Where the kernel does not name its boots (only Linux does), steady time is wall time.
 """
 

@@ -75,6 +75,9 @@ class SQLiteStore:
         self, task_ids: Collection[str], timeout: float | None, final: Callable[[bytes], bool]
     ) -> dict[str, bytes]:
         deadline = None if timeout is None else time.monotonic() + timeout
+        found = records.get(self._direct, task_ids)
+        if all(task_id in found and final(found[task_id]) for task_id in task_ids):
+            return found
         woken = threading.Event()
         with self._feed(task_ids, records.last_write(self._direct), woken.set) as feed:
             found = records.get(self._direct, feed.task_ids)
