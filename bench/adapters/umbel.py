@@ -1,7 +1,7 @@
 META = {
     "venv": "umbel",
     "broker": "redis",
-    "dists": ["umbel", "redis", "hiredis", "uvloop", "msgspec", "apsw"],
+    "dists": ["umbel", "hiredis", "uvloop", "msgspec", "apsw"],
     "default_profile": "prefork2",
     "profiles": {
         "prefork2": {

@@ -57,7 +57,7 @@ LAYERS: dict[str, Layer] = {
     "backends": Layer(
         ("backends.*",),
         (*PURE, "ids", "ports", "backend helpers"),
-        ("msgspec", "apsw", "redis", "hiredis"),
+        ("msgspec", "apsw", "hiredis"),
         closed=True,
     ),
     "app": Layer(
