@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from umbel.backends import open_broker, open_store
 from umbel.routing import declared_queues
 from umbel.worker import limits
 from umbel.worker.child import serve
@@ -72,12 +71,11 @@ class InProcessWorker:
             self._ready.set()
 
     async def _run(self) -> None:
-        app, conf = self.app, self.app.conf
+        app = self.app
         self._loop = asyncio.get_running_loop()
-        broker = open_broker(app.broker_url, conf.broker_transport_options)
-        url = app.result_url
-        store = open_store(url, conf.result_backend_transport_options) if url else None
-        node = self.node = Node(self.settings, broker, store, Judge(app, self.settings.name), Journal())
+        node = self.node = Node(
+            self.settings, app.new_broker(), app.new_store(), Judge(app, self.settings.name), Journal()
+        )
         node.kill = self._replace
         node.on_ready = self._ready.set
         await self._hire(node)

@@ -21,6 +21,7 @@ AHEAD_CALLS = 250
 STUCK_SECONDS = 0.020
 """A child that reports nothing for so long loses what it has not begun."""
 _SMOOTHING = 0.2
+_UNLIMITED = 1 << 30
 _UNMEASURED = 0.050
 """The time per call that is assumed of a child that has not finished any."""
 
@@ -53,6 +54,8 @@ class Child:
         """Smoothed time from one ending to the next while it is busy; with many slots, less than a call takes."""
         self.retiring = False
         """Gets nothing more, and is closed when its last call has ended."""
+        self.most: int | None = None
+        """How many calls it may run in its life."""
         self.ready = False
         self.gone = False
 
@@ -60,15 +63,19 @@ class Child:
         """How many calls it can be given now."""
         if self.retiring or self.owed or self.gone or not self.ready:
             return 0
-        return self.slots + self.ahead() - len(self.handed)
+        return max(0, min(self.slots + self.ahead() - len(self.handed), self.left()))
+
+    def left(self) -> int:
+        """How many more calls it may be given before its life is over."""
+        return _UNLIMITED if self.most is None else self.most - self.finished - len(self.handed)
 
     def ahead(self) -> int:
         """How many calls beyond its slots it would begin within ``AHEAD_SECONDS``."""
         return min(AHEAD_CALLS, int(AHEAD_SECONDS / self.seconds_per_call))
 
     def free_slots(self) -> int:
-        """Slots in which nothing runs."""
-        return 0 if self.room() <= 0 else max(0, self.slots - len(self.handed))
+        """Slots in which nothing runs and something may."""
+        return max(0, min(self.room(), self.slots - len(self.handed)))
 
     def hand(self, calls: list[Held], now: float) -> None:
         """Give it calls: the tokens first, so that it never meets a call whose token is still to come."""
@@ -110,6 +117,11 @@ class Child:
         if self.transport is not None:
             self.transport.close()
 
+    def hang_up(self) -> None:
+        """Its process is dead: end the connection even if another process still has it open."""
+        if self.transport is not None and not self.gone:
+            self.transport.abort()
+
     def forget(self) -> None:
         """The connection has ended: close the pipe."""
         self.gone = True
@@ -140,10 +152,10 @@ class Crew:
         """
         free = ahead = 0
         for child in self.children.values():
-            if child.retiring or child.owed or not child.ready:
+            if child.retiring or child.owed or child.gone or not child.ready:
                 continue
-            free += max(0, child.slots - len(child.handed))
-            ahead += child.ahead()
+            free += child.free_slots()
+            ahead += min(child.ahead(), child.left())
         buffered = len(self.buffer)
         if free > buffered or buffered * 2 < ahead:
             return free + 2 * ahead - buffered

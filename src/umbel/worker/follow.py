@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from umbel.context import Request
 from umbel.core.envelope import Envelope
 from umbel.errors import CapabilityError, Retry, UmbelError
+from umbel.execution import takes_failure
 from umbel.flow.signature import Signature
 from umbel.options import CALL_OPTIONS
 from umbel.ports import Outgoing
@@ -16,6 +18,14 @@ if TYPE_CHECKING:
     from umbel.app import Umbel
 
 logger = logging.getLogger("umbel.worker")
+
+
+class Failed(NamedTuple):
+    """What an errback of three arguments gets."""
+
+    request: Request
+    exc: BaseException
+    traceback: str
 
 
 class FollowUps:
@@ -37,18 +47,34 @@ class FollowUps:
             messages.append(self._message(following, (value,), envelope, chain=rest or None))
         return messages
 
-    def failure(self, envelope: Envelope) -> list[Outgoing]:
+    def failure(self, envelope: Envelope, failed: Failed | None = None) -> list[Outgoing]:
         """The errbacks, each with the id of the failed call for its first argument.
+
+        With `failed`, those that take request, exception and traceback instead are called here and now, as Celery
+        does. Without it nothing of the kind may run here, and they too are sent with the id.
 
         One that cannot be called is logged and left out: the failure that it was to hear of must not be lost for it.
         """
         messages = []
         for form in envelope.embed.errbacks or ():
             try:
-                messages.append(self._message(form, (envelope.id,), envelope))
+                if failed is None or not self._call(form, failed):
+                    messages.append(self._message(form, (envelope.id,), envelope))
             except (UmbelError, TypeError, ValueError) as exc:
                 logger.error("An errback of %s[%s] cannot be called: %s", envelope.task, envelope.id, exc)
         return messages
+
+    def _call(self, form: Mapping[str, Any], failed: Failed) -> bool:
+        """Call an errback in place, if it is one that wants that. Returns whether it was."""
+        signature = Signature.of(form, self._app)
+        task = self._app.tasks.get(signature.task)
+        if task is None or task.is_async or not takes_failure(task):
+            return False
+        try:
+            task(*signature.clone(failed).args, **signature.kwargs)
+        except Exception:
+            logger.exception("The errback %s of %s raised.", signature.task, failed.request.id)
+        return True
 
     def _message(
         self, form: Mapping[str, Any], values: Iterable[Any], parent: Envelope, **extra: Any

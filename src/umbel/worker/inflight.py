@@ -53,7 +53,7 @@ class Inflight:
             seq=next(self._numbers),
             frame=frame,
             receipt=delivery.receipt,
-            deliveries=delivery.count + int(frame.headers.get(DELIVERIES_HEADER) or 0),
+            deliveries=delivery.count + _whole(frame.headers.get(DELIVERIES_HEADER)),
             since=now,
         )
         self._by_seq[held.seq] = held
@@ -74,3 +74,8 @@ class Inflight:
     def receipts(self) -> dict[Receipt, Held]:
         """Everything whose lease must be renewed."""
         return {h.receipt: h for h in self._by_seq.values() if h.receipt is not None and not h.lease_lost}
+
+
+def _whole(value: object) -> int:
+    """A count out of a header, which may hold anything."""
+    return max(0, value) if isinstance(value, int) else 0

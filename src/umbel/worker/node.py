@@ -11,8 +11,10 @@ import contextlib
 import itertools
 import logging
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import cast
 
 from umbel.core.policy import Ending
 from umbel.errors import BrokerUnavailable, OperationalError
@@ -27,6 +29,8 @@ from umbel.ports import (
     Signal,
 )
 from umbel.worker.crew import Child, Crew
+from umbel.worker.deadlines import Deadlines
+from umbel.worker.deaths import Deaths
 from umbel.worker.fetcher import Fetcher
 from umbel.worker.inflight import Held, Inflight
 from umbel.worker.ipc import Begun, Done, Dropped, FrameBuffer, Progress, Ready, Report, decode_report
@@ -44,8 +48,8 @@ logger = logging.getLogger("umbel.worker")
 BUFFER_SECONDS = 1.0
 """What has waited in the buffer for so long goes back to its queue: another worker may be free."""
 TICK = 0.020
-DEATH_NOTICE_SECONDS = 1.0
-"""How long the end of a connection waits for the supervisor's word on how the child died."""
+LINGER_SECONDS = 0.2
+"""How long the connection of a dead child may stay open. It does where a process that the task forked has inherited it."""
 FLUSH_SECONDS = 10.0
 """How long a shutdown waits for the broker to take the last endings."""
 GOODBYE_SECONDS = 5.0
@@ -69,7 +73,7 @@ class Node:
         self.journal = journal
         self.crew = Crew()
         self.inflight = Inflight()
-        self.kill: Callable[[Child], None] = lambda child: os.kill(child.pid, 9)
+        self.kill: Callable[[Child], None] = _kill
         """How a child is killed."""
         self.on_ready: Callable[[], None] = lambda: None
         self._upkeep = Upkeep(broker, store, judge.known_tasks())
@@ -85,7 +89,9 @@ class Node:
         self._stop = asyncio.Event()
         self._cold = asyncio.Event()
         self._quiet = asyncio.Event()
-        self._deaths: dict[int, asyncio.Future[str]] = {}
+        self._deaths = Deaths()
+        self._burials: set[asyncio.Task[None]] = set()
+        self._deadlines = Deadlines(lambda child: self.kill(child))
 
     # -- life ------------------------------------------------------------------------------------------
 
@@ -107,7 +113,8 @@ class Node:
             asyncio.create_task(self._presence.listen(), name="signals"),
         ]
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
-        self.on_ready()
+        if not self._stop.is_set():
+            self.on_ready()
         clean = False
         try:
             done, _ = await asyncio.wait([stopping, *jobs], return_when=asyncio.FIRST_COMPLETED)
@@ -175,7 +182,10 @@ class Node:
                 child.retiring = True
                 child.handed.clear()
                 self.kill(child)
-                self._release(interrupted)
+                self._release([held for held in interrupted if held.doomed is None])
+                for held in interrupted:
+                    if held.doomed is not None:
+                        self._end(held, held.doomed, _sentence(held, "was killed"))
         # 5. Let the last endings reach the store, then let the children go.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.settler.drained(), FLUSH_SECONDS)
@@ -231,20 +241,16 @@ class Node:
 
     async def attach(self, child: Child) -> None:
         """Connect a child that the supervisor has started."""
+        child.most = self.settings.max_tasks_per_child
         self.crew.add(child)
-        transport, _ = await asyncio.get_running_loop().create_connection(
-            lambda: _Wire(self, child), sock=child.sock
-        )
-        child.transport = transport
+        await asyncio.get_running_loop().create_connection(lambda: _Wire(self, child), sock=child.sock)
 
     def child_died(self, pid: int, how: str) -> None:
         """The supervisor's word on how a child ended."""
-        notice = self._death_notice(pid)
-        if not notice.done():
-            notice.set_result(how)
-
-    def _death_notice(self, pid: int) -> asyncio.Future[str]:
-        return self._deaths.setdefault(pid, self._loop.create_future())
+        child = next((child for child in self.crew.children.values() if child.pid == pid), None)
+        self._deaths.tell(pid, how, known=child is not None)
+        if child is not None and not child.gone:
+            self._loop.call_later(LINGER_SECONDS, child.hang_up)
 
     def reports(self, child: Child, reports: Iterable[Report]) -> None:
         """What a child said, in order."""
@@ -289,13 +295,7 @@ class Node:
                 Record(task_id=held.frame.task_id, state="STARTED", payload=report.payload, ttl=report.ttl)
             )
         if report.hard is not None:
-            held.hard_limit = report.hard
-            self._loop.call_later(report.hard, self._enforce, child, held)
-
-    def _enforce(self, child: Child, held: Held) -> None:
-        if child.handed.get(held.seq) is held and not child.gone:
-            held.doomed = "timeout"
-            self.kill(child)
+            self._deadlines.begin(child, held, report.hard)
 
     def _done(self, held: Held, done: Done) -> None:
         self.journal.done(held, done)
@@ -310,17 +310,15 @@ class Node:
         self.crew.offer(child.take_back(), first=True)
         child.gone = True
         if child.handed:
-            self._loop.create_task(self._bury_child(child))
+            burial = self._loop.create_task(self._bury_child(child))
+            self._burials.add(burial)
+            burial.add_done_callback(self._burials.discard)
         else:
-            self._deaths.pop(child.pid, None)
+            self._deaths.forget(child.pid)
             self._forget_child(child)
 
     async def _bury_child(self, child: Child) -> None:
-        try:
-            how = await asyncio.wait_for(self._death_notice(child.pid), DEATH_NOTICE_SECONDS)
-        except TimeoutError:
-            how = "its process ended"
-        self._deaths.pop(child.pid, None)
+        how = await self._deaths.of(child.pid)
         calls = list(child.handed.values())
         child.handed.clear()
         guilty = any(held.doomed for held in calls)
@@ -346,8 +344,7 @@ class Node:
             self.fetcher.credit()
 
     def _retire_if_due(self, child: Child) -> None:
-        limit = self.settings.max_tasks_per_child
-        if limit is not None and child.finished + len(child.handed) >= limit and not child.retiring:
+        if child.most is not None and child.finished >= child.most and not child.retiring:
             self._retire(child)
         if child.retiring and not child.handed:
             child.dismiss()
@@ -361,7 +358,14 @@ class Node:
 
     def _end(self, held: Held, ending: Ending, reason: str) -> None:
         """End a call that no child can report on."""
-        verdict = self.judge.conclude(held, ending, reason)
+        try:
+            verdict = self.judge.conclude(held, ending, reason)
+        except Exception:
+            # Whatever is odd about the message, it must not be held for ever, nor take the node down at each delivery.
+            logger.exception(
+                "Cannot work out what follows from the ending of a message; it is buried as it is."
+            )
+            verdict = self.judge.bury(held, ending, reason)
         self.journal.ended(held, ending, reason, verdict)
         record = None if held.lease_lost else verdict.record
         self._settle(held, with_record(verdict.settlement, record), record, verdict.then)
@@ -373,6 +377,7 @@ class Node:
         record: Record | None,
         then: Sequence[Outgoing] = (),
     ) -> None:
+        self._deadlines.end(held)
         if settlement is not None:
             held.parked = isinstance(settlement, Park)
             self.settler.add(held.seq, settlement)
@@ -396,6 +401,7 @@ class Node:
 
     def _release(self, calls: Iterable[Held]) -> None:
         for held in calls:
+            self._deadlines.end(held)
             if held.receipt is not None:
                 self.settler.add(held.seq, Release(receipt=held.receipt, counted=False))
             else:
@@ -438,13 +444,13 @@ class Node:
     def _counters(self) -> dict[str, int]:
         return {**self.journal.counters, "active": self.crew.busy(), "held": len(self.inflight)}
 
-    def _heed(self, signal: Signal) -> None:
-        self._upkeep.heed(signal)
-        if signal.kind == "revoke":
-            for task_id in signal.ids:
+    def _heed(self, hint: Signal) -> None:
+        self._upkeep.heed(hint)
+        if hint.kind == "revoke":
+            for task_id in hint.ids:
                 held = self.inflight.find(task_id)
                 if held is not None:
-                    self._revoke(held, terminate=bool(signal.options.get("terminate")))
+                    self._revoke(held, terminate=bool(hint.options.get("terminate")))
 
     def _revoke(self, held: Held, *, terminate: bool) -> None:
         if held in self.crew.buffer:
@@ -452,7 +458,7 @@ class Node:
             self._end(held, "revoked", "revoked")
             return
         for child in self.crew.children.values():
-            if held.seq in child.handed and terminate:
+            if held.seq in child.handed and terminate and not child.gone:
                 held.doomed = "revoked"
                 self.kill(child)
 
@@ -468,11 +474,20 @@ class _Wire(asyncio.Protocol):
         self._child = child
         self._frames = FrameBuffer()
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Here, not when create_connection returns: what the child says may be received before that.
+        self._child.transport = cast("asyncio.Transport", transport)
+
     def data_received(self, data: bytes) -> None:
         self._node.reports(self._child, [decode_report(payload) for payload in self._frames.feed(data)])
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._node.lost_child(self._child)
+
+
+def _kill(child: Child) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has died by itself
+        os.kill(child.pid, signal.SIGKILL)
 
 
 def _sentence(held: Held, how: str) -> str:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from umbel.backends import open_broker, open_store
 from umbel.errors import BrokerUnavailable, ConfigurationError
 from umbel.ports import Broker, ResultStore
 from umbel.routing import declared_queues
@@ -147,7 +146,7 @@ class Program:
         return kept
 
     def _check_broker(self) -> None:
-        broker = self.open_broker()
+        broker = self.app.new_broker()
         if not broker.caps.processes:
             raise ConfigurationError(
                 f"{broker.url} lives inside one process, and a worker is several. Use sqlite:/// or redis://, or "
@@ -155,22 +154,12 @@ class Program:
             )
 
     async def _purge(self) -> int:
-        broker: Broker = self.open_broker()
+        broker = self.app.new_broker()
         await broker.open()
         try:
             return await broker.purge(self.queues)
         finally:
             await broker.close()
-
-    def open_broker(self) -> Broker:
-        """A broker of the app's settings, not the one that the app itself sends with."""
-        conf = self.app.conf
-        return open_broker(self.app.broker_url, conf.broker_transport_options)
-
-    def open_store(self) -> ResultStore | None:
-        """A result store likewise; None when the app has none."""
-        url = self.app.result_url
-        return open_store(url, self.app.conf.result_backend_transport_options) if url else None
 
     # -- processes -------------------------------------------------------------------------------------
 
@@ -192,7 +181,7 @@ class Program:
             connect_attempts=_attempts(conf),
         )
         judge = Judge(self.app, self.name)
-        main = _node_main(settings, self.open_broker(), self.open_store(), judge, sock)
+        main = _node_main(settings, self.app.new_broker(), self.app.new_store(), judge, sock)
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
                 runner.run(main)
@@ -244,7 +233,9 @@ async def _node_main(
                 ends = (socket.socket(fileno=fds[0]), fds[1], fds[2])
                 ends[0].setblocking(False)
                 child = Child(message.index, message.pid, message.slots, ends)
-                attaching.add(loop.create_task(node.attach(child)))
+                task = loop.create_task(node.attach(child))
+                attaching.add(task)
+                task.add_done_callback(attaching.discard)
             elif isinstance(message, link.ChildDied):
                 node.child_died(message.pid, message.how)
             elif isinstance(message, link.Stop):

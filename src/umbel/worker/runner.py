@@ -31,7 +31,7 @@ from umbel.ports import Outgoing
 from umbel.result import AsyncResult
 from umbel.task import Task, setting_of
 from umbel.worker import limits
-from umbel.worker.follow import FollowUps
+from umbel.worker.follow import Failed, FollowUps
 from umbel.worker.ipc import Begun, Done, Handed, Progress, Report
 from umbel.worker.outcomes import Records, error_line, traceback_text, utc_now
 
@@ -300,7 +300,8 @@ class Runner:
             done.state = decision.state
             done.payload, done.ttl = self._records.failure(envelope, error, execution.request)
         if decision.follow == "errbacks" and envelope.embed.errbacks:
-            done.then = self._follow.failure(envelope)
+            failed = Failed(execution.request, error, traceback_text(error))
+            done.then = self._follow.failure(envelope, failed)
 
 
 _OWN_CODE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep

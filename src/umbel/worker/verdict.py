@@ -162,6 +162,15 @@ class Judge:
             note="now among the dead letters",
         )
 
+    def bury(self, held: Held, ending: str, reason: str) -> Verdict:
+        """The verdict when ``conclude`` fails: a named end for the message, and nothing that would have to be encoded."""
+        if held.receipt is None:
+            return Verdict(settlement=None)
+        return Verdict(
+            settlement=Bury(receipt=held.receipt, reason=f"{ending}: {reason}"),
+            note="now among the dead letters",
+        )
+
     def resend(self, held: Held) -> Outgoing:
         """A new message for a call that was acknowledged early and has not begun."""
         frame = held.frame
@@ -199,7 +208,8 @@ class Judge:
 
     def _again(self, held: Held, reason: str) -> Outgoing:
         frame = held.frame
-        history = [*(frame.headers.get(HISTORY_HEADER) or []), self._entry(reason)]
+        told = frame.headers.get(HISTORY_HEADER)
+        history = [*(told if isinstance(told, list) else []), self._entry(reason)]
         headers = {
             **frame.headers,
             DELIVERIES_HEADER: held.deliveries,

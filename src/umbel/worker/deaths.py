@@ -1,0 +1,41 @@
+"""How children died: the supervisor's word, which may come before or after the end of their connection."""
+
+from __future__ import annotations
+
+import asyncio
+
+PATIENCE = 1.0
+"""Seconds that the end of a connection waits for the supervisor's word on how the child died."""
+
+
+class Deaths:
+    """Of one node, by pid."""
+
+    def __init__(self) -> None:
+        self._notices: dict[int, asyncio.Future[str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._notices)
+
+    def tell(self, pid: int, how: str, *, known: bool) -> None:
+        """A child has died. Kept for ``of``, if it is `known` or awaited: nobody asks for any other."""
+        if known or pid in self._notices:
+            notice = self._notice(pid)
+            if not notice.done():
+                notice.set_result(how)
+
+    async def of(self, pid: int) -> str:
+        """How it died: "was killed by SIGKILL"."""
+        try:
+            return await asyncio.wait_for(self._notice(pid), PATIENCE)
+        except TimeoutError:
+            return "ended"
+        finally:
+            self.forget(pid)
+
+    def forget(self, pid: int) -> None:
+        """Nobody will ask."""
+        self._notices.pop(pid, None)
+
+    def _notice(self, pid: int) -> asyncio.Future[str]:
+        return self._notices.setdefault(pid, asyncio.get_running_loop().create_future())
