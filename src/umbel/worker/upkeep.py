@@ -15,7 +15,7 @@ logger = logging.getLogger("umbel.worker")
 PARKED = "parked"
 """Kind of the signal that a message of an unknown task was parked; its ids are task names."""
 UNPARK_SECONDS = 30.0
-PRUNE_SECONDS = 600.0
+PRUNE_SECONDS = 60.0
 
 
 class Upkeep:
