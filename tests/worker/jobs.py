@@ -317,6 +317,39 @@ async def over_soft_async(catches: bool = False) -> str:
     return "not reached"
 
 
+@app.task
+def sleeps(seconds: float) -> str:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        time.sleep(0.0005)
+    return "slept"
+
+
+@app.task
+def stubborn() -> None:
+    """Does not heed its soft limit."""
+    while True:
+        try:
+            busy()
+        except SoftTimeLimitExceeded:
+            continue
+
+
+@app.task(bind=True)
+def gated_counting(self: Task[..., Any], name: str) -> int:
+    """Returns how often it was delivered."""
+    note("begun", name)
+    gate(name)
+    return self.request.deliveries
+
+
+@app.task(bind=True)
+async def gated_counting_async(self: Task[..., Any], name: str) -> int:
+    note("begun", name)
+    await agate(name)
+    return self.request.deliveries
+
+
 @app.task(time_limit=0.4)
 def over_hard(name: str = "over_hard") -> None:
     note("begun", name)

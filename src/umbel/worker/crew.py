@@ -8,7 +8,9 @@ about ten milliseconds, judged by its last ones; what turns out to wait behind a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import signal
 import socket
 from collections import deque
 
@@ -116,6 +118,19 @@ class Child:
         self.retiring = True
         if self.transport is not None:
             self.transport.close()
+
+    def kill(self) -> None:
+        """End its process, whatever it does."""
+        with contextlib.suppress(ProcessLookupError):  # it has died by itself
+            os.kill(self.pid, signal.SIGKILL)
+
+    def resident_kib(self) -> int:
+        """Its memory; 0 where the system does not say."""
+        try:
+            with open(f"/proc/{self.pid}/statm", "rb") as file:
+                return int(file.read().split()[1]) * (os.sysconf("SC_PAGE_SIZE") // 1024)
+        except OSError:
+            return 0
 
     def hang_up(self) -> None:
         """Its process is dead: end the connection even if another process still has it open."""

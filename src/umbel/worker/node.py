@@ -10,8 +10,6 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import os
-import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import cast
@@ -73,7 +71,7 @@ class Node:
         self.journal = journal
         self.crew = Crew()
         self.inflight = Inflight()
-        self.kill: Callable[[Child], None] = _kill
+        self.kill: Callable[[Child], None] = Child.kill
         """How a child is killed."""
         self.on_ready: Callable[[], None] = lambda: None
         self._upkeep = Upkeep(broker, store, judge.known_tasks())
@@ -432,7 +430,7 @@ class Node:
             if limit is None:
                 continue
             for child in list(self.crew.children.values()):
-                if not child.retiring and _resident_kib(child.pid) > limit:
+                if not child.retiring and child.resident_kib() > limit:
                     logger.info(
                         "Child %d uses more than %d KiB: it is replaced after its task.", child.pid, limit
                     )
@@ -485,20 +483,7 @@ class _Wire(asyncio.Protocol):
         self._node.lost_child(self._child)
 
 
-def _kill(child: Child) -> None:
-    with contextlib.suppress(ProcessLookupError):  # it has died by itself
-        os.kill(child.pid, signal.SIGKILL)
-
-
 def _sentence(held: Held, how: str) -> str:
     if held.doomed == "timeout":
         return f"exceeded its hard time limit of {held.hard_limit} s, and its process {how}"
     return f"terminated, and its process {how}"
-
-
-def _resident_kib(pid: int) -> int:
-    try:
-        with open(f"/proc/{pid}/statm", "rb") as file:
-            return int(file.read().split()[1]) * (os.sysconf("SC_PAGE_SIZE") // 1024)
-    except OSError:
-        return 0
