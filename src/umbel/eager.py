@@ -104,7 +104,7 @@ async def _follow(task: Task[..., Any], request: Request, ended: Attempt, run_on
         for form in request.errbacks or ():
             signature = Signature.from_dict(form)
             errback = task.app.tasks[signature.task]
-            if takes_failure(errback):
+            if takes_failure(errback, signature):
                 failure = (request, ended.exc, None if ended.einfo is None else ended.einfo.traceback)
                 errback(*signature.clone(failure).args, **signature.kwargs)
             else:

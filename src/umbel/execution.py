@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import itertools
 import logging
 import threading
 from collections.abc import Coroutine
@@ -21,6 +22,7 @@ from umbel.core.outcome import FAILURE, IGNORED, REJECTED, RETRY, SUCCESS
 from umbel.errors import Ignore, Reject, Retry
 
 if TYPE_CHECKING:
+    from umbel.flow.signature import Signature
     from umbel.task import Task
 
 __all__ = [
@@ -171,9 +173,18 @@ def _hook(task: Task[..., Any], name: str, *args: Any) -> None:
         )
 
 
-def takes_failure(task: Task[..., Any]) -> bool:
+def takes_failure(task: Task[..., Any], signature: Signature | None = None) -> bool:
     """Whether `task`, as an errback, wants ``(request, exc, traceback)`` and is called in place, as in Celery.
 
-    Others, bound tasks among them, are sent with the id of the failed call as their argument.
+    Others, bound tasks among them, are sent with the id of the failed call as their argument. Arguments that its
+    `signature` brings along are not counted: ``on_error.s("mail")`` of ``on_error(task_id, topic)`` is one of the others.
     """
-    return not inspect.ismethod(task.run) and task.arguments is not None and task.arguments.most > 1
+    if inspect.ismethod(task.run) or task.arguments is None:
+        return False
+    names = task.arguments.names
+    if task.arguments.most > len(names):
+        return True
+    if signature is not None and not signature.immutable:
+        names = names[len(signature.args) :]
+        names = tuple(itertools.takewhile(lambda name: name not in signature.kwargs, names))
+    return len(names) > 1

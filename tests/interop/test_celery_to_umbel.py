@@ -377,6 +377,16 @@ def test_link_error(celery: CeleryClient, place: Place, fresh: str) -> None:
     assert place.noted(fresh) == task_id
 
 
+def test_link_error_with_request_exception_and_traceback(
+    celery: CeleryClient, place: Place, fresh: str
+) -> None:
+    """The errback that Celery's documentation shows takes three arguments."""
+    task_id = celery(
+        "fail.apply_async(('ValueError', 'no'), link_error=on_error_in_full.s(key=key)).id", key=fresh
+    )
+    assert place.noted(fresh) == f"{task_id} ValueError('no') Traceback"
+
+
 def test_chain(celery: CeleryClient) -> None:
     assert celery(
         """

@@ -42,10 +42,9 @@ def test_every_call_is_run_once_and_read_by_both(
 
 
 @pytest.mark.usefixtures("umbel_worker", "celery_worker")
-@pytest.mark.parametrize("countdown", [0, 0.3])
-def test_a_retry_that_one_asks_for_is_run_by_the_other(
-    celery: CeleryClient, app: Umbel, countdown: float
-) -> None:
+def test_a_retry_that_one_asks_for_is_run_by_the_other(celery: CeleryClient, app: Umbel) -> None:
+    # Not 0: Celery sends the message first and writes RETRY then, over whatever the next try has written meanwhile.
+    countdown = 0.5
     theirs = celery(
         "sent = [hop.delay(countdown) for _ in range(5)]; [r.id for r in sent]", countdown=countdown
     )

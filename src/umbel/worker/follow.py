@@ -68,7 +68,7 @@ class FollowUps:
         """Call an errback in place, if it is one that wants that. Returns whether it was."""
         signature = Signature.of(form, self._app)
         task = self._app.tasks.get(signature.task)
-        if task is None or task.is_async or not takes_failure(task):
+        if task is None or task.is_async or not takes_failure(task, signature):
             return False
         try:
             task(*signature.clone(failed).args, **signature.kwargs)
