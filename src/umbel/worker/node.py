@@ -148,7 +148,6 @@ class Node:
                 if self.settings.predecessor:
                     count = await self.broker.reclaim(self.settings.predecessor)
                     logger.warning("Took back %d tasks that the previous node held.", count)
-                await self.broker.unpark(list(self.judge.known_tasks()))
                 await self._presence.check_name()
                 return
             except OperationalError as exc:

@@ -14,7 +14,9 @@ logger = logging.getLogger("umbel.worker")
 
 PARKED = "parked"
 """Kind of the signal that a message of an unknown task was parked; its ids are task names."""
+FIRST_PAUSE = 0.5
 UNPARK_SECONDS = 30.0
+"""Rounds are so far apart, after a quick start."""
 PRUNE_SECONDS = 60.0
 
 
@@ -43,12 +45,16 @@ class Upkeep:
         """Work until cancelled. The signals make it quick; the clock makes it sure."""
         loop = asyncio.get_running_loop()
         prune_at = loop.time() + PRUNE_SECONDS * random.random()
+        # What the first round brings back may be parked again at once by a worker of the last release, and its signal be
+        # missed because nobody listens here yet: so the next rounds follow soon.
+        pause = FIRST_PAUSE
+        self._wake.set()
         while True:
             try:
-                async with asyncio.timeout(UNPARK_SECONDS * (0.75 + 0.5 * random.random())):
+                async with asyncio.timeout(pause * (0.75 + 0.5 * random.random())):
                     await self._wake.wait()
             except TimeoutError:
-                pass
+                pause = min(pause * 2, UNPARK_SECONDS)
             self._wake.clear()
             try:
                 await self._tell()
