@@ -27,5 +27,3 @@ class Wakeup:
         except TimeoutError:
             pass
         self._event.clear()
-
-

@@ -18,9 +18,11 @@ class Runs(Protocol):
 
     def run(self, call: Handed) -> Done:
         """Run a call in this thread."""
+        ...
 
     async def arun(self, call: Handed) -> Done:
         """Run a call in this loop; a plain function runs in a thread beside it."""
+        ...
 
 
 def serve_serially(end: ChildEnd, runner: Runs, slots: int = 1) -> None:
