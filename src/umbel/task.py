@@ -222,9 +222,9 @@ class Task(Generic[P, R_co]):
         kwargs: Mapping[str, Any] | None = None,
         **options: Unpack[CallOptions],
     ) -> Result[Any]:
-        """``delay`` with options (see ``umbel.options.CallOptions``)::
+        """``delay`` with options, such as ``add.apply_async((1, 2), countdown=10, queue="slow", expires=3600)``.
 
-        add.apply_async((1, 2), countdown=10, queue="slow", expires=3600)
+        What they mean is said in ``umbel.options.CallOptions``. Raises what ``delay`` raises.
         """
         return self.app.client.call(self, args or (), kwargs or {}, options)
 
