@@ -21,7 +21,7 @@ from umbel.ports import Broker, Shelf, Shelved
 T = TypeVar("T")
 
 HERE = pathlib.Path(__file__).parent
-PATIENCE = 30.0
+PATIENCE = 10.0
 """Seconds until a test gives up waiting for what must happen. Never the time that something takes."""
 
 
@@ -189,7 +189,7 @@ class Worker:
         try:
             code = self.process.wait(patience)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"the worker does not end:\n{self.log}") from None
+            raise AssertionError("the worker does not end:\n" + _told(self.lines)) from None
         self._reader.join(patience)
         return code
 
@@ -244,7 +244,7 @@ class Worker:
                         f"the worker ended, never saying {pattern!r}:\n" + "\n".join(self._lines)
                     )
                 if time.monotonic() > deadline:
-                    raise AssertionError(f"the worker never said {pattern!r}:\n" + "\n".join(self._lines))
+                    raise AssertionError(f"the worker never said {pattern!r}:\n" + _told(self._lines))
                 self._news.wait(0.5)
 
     # -- its processes
@@ -263,6 +263,11 @@ class Worker:
     def left_behind(self) -> list[int]:
         """Processes of its group that still live."""
         return [pid for pid in _all_pids() if _group_of(pid) == self.pid]
+
+
+def _told(lines: Sequence[str]) -> str:
+    """The log without the list of tasks in the banner."""
+    return "\n".join(line for line in lines if line and not line.startswith("  . "))
 
 
 def _die_with_parent() -> None:

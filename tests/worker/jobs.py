@@ -339,6 +339,7 @@ def stubborn() -> None:
 def gated_counting(self: Task[..., Any], name: str) -> int:
     """Returns how often it was delivered."""
     note("begun", name)
+    note("delivered", name, self.request.deliveries)
     gate(name)
     return self.request.deliveries
 
@@ -346,6 +347,7 @@ def gated_counting(self: Task[..., Any], name: str) -> int:
 @app.task(bind=True)
 async def gated_counting_async(self: Task[..., Any], name: str) -> int:
     note("begun", name)
+    note("delivered", name, self.request.deliveries)
     await agate(name)
     return self.request.deliveries
 

@@ -97,7 +97,7 @@ class Supervisor:
         code = self._watch(wakeup)
         self._dismiss_children()
         if self._reload:
-            logger.warning("Source has changed: starting anew.")
+            logger.warning("Starting anew.")
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
         return code
 
@@ -135,9 +135,14 @@ class Supervisor:
     def _handle(self, signum: int) -> None:
         if signum == signal.SIGCHLD:
             return
+        name = signal.Signals(signum).name
         if signum == signal.SIGHUP:
             self._reload = True
-        name = signal.Signals(signum).name
+        elif self._reload:
+            self._reload = False
+            logger.warning("%s: shutting down instead of starting anew.", name)
+            if signum != signal.SIGQUIT:
+                return
         if signum == signal.SIGQUIT or self._stopping:
             logger.warning("%s: cold shutdown.", name)
             self._stop("cold")
