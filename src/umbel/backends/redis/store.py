@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
 from umbel.backends.redis.address import Address
-from umbel.backends.redis.ear import Ear
+from umbel.backends.redis.ear import Ear, Heard
 from umbel.backends.redis.options import Options
 from umbel.backends.redis.scripts import PUT
 from umbel.backends.redis.server import Server
@@ -123,9 +123,11 @@ class RedisStore:
         while wanted.missing:
             ear: Ear | None = None
             try:
-                ear, heard = self._subscribed([self.key(task_id) for task_id in wanted.missing])
+                ids = list(wanted.missing)
+                ear, heard = self._subscribed([self.key(task_id) for task_id in ids])
                 give_up = time.monotonic() + _PATIENCE
-                self._follow(ear, heard, wanted, deadline)
+                self._look(ear, ids, heard, wanted)
+                self._follow(ear, wanted, deadline)
                 ear.leave()
                 self._ears.append(ear)
                 break
@@ -140,8 +142,8 @@ class RedisStore:
             time.sleep(_PAUSE)
         return wanted.found
 
-    def _subscribed(self, channels: Sequence[str]) -> tuple[Ear, list[tuple[str, bytes]]]:
-        """An ear for this thread alone that hears `channels`, and what it heard already."""
+    def _subscribed(self, channels: Sequence[str]) -> tuple[Ear, Heard]:
+        """An ear for this thread alone that hears `channels`, and what it has learned already."""
         if self._pid != os.getpid():
             # What the parent opened is the parent's: closing here only drops this process's copies.
             self._pid, inherited, self._ears = os.getpid(), self._ears, deque()
@@ -166,14 +168,18 @@ class RedisStore:
             ear.close()
             raise
 
-    def _follow(
-        self, ear: Ear, heard: list[tuple[str, bytes]], wanted: _Wanted, deadline: float | None
-    ) -> None:
-        for task_id, payload in self.get_now(list(wanted.missing)).items():
+    def _look(self, ear: Ear, task_ids: Sequence[str], heard: Heard, wanted: _Wanted) -> None:
+        """Take what is there already."""
+        stored = _present(task_ids, heard.stored) if ear.asks else self.get_now(task_ids)
+        for task_id, payload in stored.items():
             wanted.take(task_id, payload)
         start = len(self._prefix)
-        for channel, payload in heard:
+        for channel, payload in heard.published:
             wanted.take(channel[start:], payload)
+
+    def _follow(self, ear: Ear, wanted: _Wanted, deadline: float | None) -> None:
+        """Take what comes, until nothing is missing or the deadline."""
+        start = len(self._prefix)
         if wanted.missing:
             for channel, payload in ear.hear(deadline):
                 if wanted.take(channel[start:], payload):
