@@ -115,6 +115,11 @@ def fail_as_expected() -> None:
 
 
 @app.task
+def forget_argument(unused: object) -> str:
+    return "fine"
+
+
+@app.task
 def unwritable() -> object:
     return {1, 2}
 
@@ -379,7 +384,7 @@ def busy() -> None:
 
 
 @app.task
-def exits(code: int) -> None:
+def exits(code: int, unused: object = None) -> None:
     note("ran", "exits")
     os._exit(code)
 
@@ -433,7 +438,7 @@ def forks_and_crashes(name: str) -> str:
 
 @app.task
 def grows(megabytes: int) -> int:
-    keep.append(bytes(megabytes << 20))
+    keep.append(b"x" * (megabytes << 20))  # written, so that it is really there
     return os.getpid()
 
 

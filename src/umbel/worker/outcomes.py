@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from umbel.codecs.failures import failure_from_exception
+from umbel.codecs.reprs import safe_repr
 from umbel.codecs.results import encode_result
 from umbel.context import Request
 from umbel.core.envelope import Envelope
 from umbel.core.outcome import FAILURE, RETRY, STARTED, SUCCESS, ResultMeta
-from umbel.errors import Retry
+from umbel.errors import EncodeError, Retry
 
 if TYPE_CHECKING:
     from umbel.app import Umbel
@@ -106,7 +107,15 @@ class Records:
         return meta
 
     def _encode(self, meta: ResultMeta) -> bytes:
-        return encode_result(meta, serializer=self._serializer, compression=self._compression)
+        try:
+            return encode_result(meta, serializer=self._serializer, compression=self._compression)
+        except EncodeError:
+            if not self._extended:
+                raise
+            # Perhaps it is only the arguments, which may have come in a serializer that can hold more.
+            meta.args = [safe_repr(value) for value in meta.args or ()]
+            meta.kwargs = {name: safe_repr(value) for name, value in (meta.kwargs or {}).items()}
+            return encode_result(meta, serializer=self._serializer, compression=self._compression)
 
 
 def error_line(exc: BaseException) -> str:

@@ -1,0 +1,86 @@
+"""Children that are replaced while there is work, and work that is shared out so that nothing waits behind something long."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from worker.harness import Site, eventually
+
+WAIT = 30.0
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "asyncio"])
+@pytest.mark.parametrize("most", [1, 7])
+def test_a_child_is_replaced_after_max_tasks_and_nothing_is_lost(site: Site, pool: str, most: int) -> None:
+    count = 6 if most == 1 else 60
+    with site.worker("--max-tasks-per-child", str(most), pool=pool) as worker:
+        places = site.app.results(site.calls("where", [()] * count)).get(timeout=WAIT)
+        tally = Counter(place["pid"] for place in places)
+        assert max(tally.values()) <= most
+        # Exactly so many, but for those that still live.
+        assert sum(number < most for number in tally.values()) <= 2
+        assert worker.stop() == 0
+        assert "lost" not in worker.log
+        assert not any("ERROR" in line for line in worker.lines)
+    site.assert_nothing_left()
+
+
+def test_a_child_that_has_grown_is_replaced_after_its_task(site: Site) -> None:
+    with site.worker("--max-memory-per-child", "120000", concurrency=1) as worker:
+        pid = site.call("grows", 150).get(timeout=WAIT)
+        worker.wait_for(f"Child {pid} uses more than 120000 KiB")
+        eventually(lambda: pid not in worker.child_pids and len(worker.child_pids) == 1)
+        assert site.call("where").get(timeout=WAIT)["pid"] != pid
+        assert worker.stop() == 0
+        assert not any("ERROR" in line for line in worker.lines)
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "asyncio"])
+def test_a_long_task_delays_no_short_one(site: Site, pool: str) -> None:
+    """The child is fast at first, so that many calls are handed to it at once; the long one is in the middle of them."""
+    long = "gated_async" if pool == "asyncio" else "gated"
+    with site.worker(pool=pool) as worker:
+        warm = site.calls("add", [(n, n) for n in range(300)])
+        site.app.results(warm).get(timeout=WAIT)
+        calls = [site.signature("add", n, n) for n in range(100)]
+        calls.insert(20, site.signature(long, "long", "end"))
+        results = site.app.send_many(calls)
+        slow = results.pop(20)
+        site.wait_for_note("begun", "long")
+        assert site.app.results(results).get(timeout=WAIT) == [2 * n for n in range(100)]
+        assert not slow.ready()
+        site.open_gate("long")
+        assert slow.get(timeout=WAIT) == "end"
+        assert worker.stop() == 0
+
+
+def test_what_a_worker_cannot_begin_goes_to_another(site: Site) -> None:
+    """The first worker is busy with one long task; what it had fetched beside it is not kept from the second."""
+    with site.worker(concurrency=1) as first:
+        site.app.results(site.calls("add", [(n, n) for n in range(300)])).get(timeout=WAIT)
+        results = site.app.send_many(
+            [site.signature("gated", "long"), *(site.signature("add", n, n) for n in range(50))]
+        )
+        site.wait_for_note("begun", "long")
+        with site.worker("-n", "second@%h", concurrency=1):
+            assert site.app.results(results[1:]).get(timeout=WAIT) == [2 * n for n in range(50)]
+            site.open_gate("long")
+            results[0].get(timeout=WAIT)
+        assert first.stop() == 0
+    site.assert_nothing_left()
+
+
+def test_a_lease_is_renewed_for_as_long_as_the_task_runs(site: Site) -> None:
+    with (
+        site.worker(settings={"worker_lease": 1}),
+        site.worker("-n", "second@%h", settings={"worker_lease": 1}),
+    ):
+        result = site.call("sleeps", 3)  # three leases long
+        assert result.get(timeout=WAIT) == "slept"
+        counting = site.call("gated_counting", "a")
+        site.wait_for_note("begun", "a")
+        site.open_gate("a")
+        assert counting.get(timeout=WAIT) == 1
+    site.assert_nothing_left()
