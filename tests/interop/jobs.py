@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import sys
 import time
 from types import ModuleType
 from typing import Any
@@ -87,6 +88,10 @@ def _define_values(app: Any) -> None:
     @app.task(name="jobs.side")
     def side(*_: Any) -> str:
         return SIDE
+
+    @app.task(name="jobs.imported")
+    def imported(*modules: str) -> list[str]:
+        return [module for module in modules if module in sys.modules]
 
     @app.task(name="jobs.when")
     def when() -> float:

@@ -292,13 +292,8 @@ def test_higher_priorities_than_celery_knows_are_served_in_order_of_arrival(
 # ------------------------------------------------------------------------------------------------ messages
 
 
-@pytest.mark.parametrize("compression", ["gzip", "bzip2", "zlib", "lzma", "zstd", "brotli"])
-def test_compressions(app: Umbel, celery: CeleryClient, compression: str) -> None:
-    content_type = {"zstd": "application/zstd", "brotli": "application/x-brotli"}.get(compression)
-    if content_type and content_type not in celery(
-        "from kombu import compression; list(compression.encoders())"
-    ):
-        return
+@pytest.mark.parametrize("compression", ["gzip", "bzip2", "zlib", "lzma", "brotli"])
+def test_compressions(app: Umbel, compression: str) -> None:
     result = app.tasks["jobs.add"].apply_async(("ab" * 50, "c"), compression=compression)
     assert result.get(timeout=10) == "ab" * 50 + "c"
 

@@ -25,7 +25,7 @@ from umbel.codecs.reprs import safe_repr
 from umbel.context import Request, running
 from umbel.core.envelope import Envelope
 from umbel.core.policy import Decision, Rules, decide
-from umbel.errors import MessageError, NotRegistered, Reject, Retry, TaskRevokedError
+from umbel.errors import CapabilityError, MessageError, NotRegistered, Reject, Retry, TaskRevokedError
 from umbel.execution import Attempt, raised, returned
 from umbel.ports import Outgoing
 from umbel.result import AsyncResult
@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("umbel.worker")
 
+_NO_CHORDS = (
+    "It is a member of a chord, which this version of Umbel does not join. It lies in the dead letters: let Celery's "
+    "workers have the queue, and requeue it."
+)
 SoftLimit = Callable[[float], AbstractContextManager[None]]
 
 
@@ -132,10 +136,9 @@ class Runner:
         except NotRegistered:
             return _parked(call, envelope, f"No worker here knows the task {envelope.task!r}.")
         if envelope.embed.chord is not None:
-            # Run without being counted, it would leave its chord waiting for ever.
-            return _parked(
-                call, envelope, "It is a member of a chord, which this version of Umbel does not join."
-            )
+            # Run without being counted, it would leave its chord waiting for ever. Nor can it be parked: parked messages
+            # come back as soon as a worker knows their task, and this one does.
+            return self._refuse(call, CapabilityError(_NO_CHORDS))
         request = Request.from_envelope(
             envelope, hostname=self._hostname, delivery_info=frame.properties.get("delivery_info")
         )
@@ -162,7 +165,7 @@ class Runner:
             started=started,
         )
 
-    def _refuse(self, call: Handed, exc: MessageError) -> Done:
+    def _refuse(self, call: Handed, exc: MessageError | CapabilityError) -> Done:
         frame = call.frame
         decision = decide("refused", Rules())
         done = Done(
