@@ -43,6 +43,7 @@ class Child:
         self.slots = slots
         self.sock, self._tokens_read, self._tokens_write = ends
         self._tokens = [self._tokens_read, self._tokens_write]
+        self._spare = self.sock.dup()
         self.transport: asyncio.Transport | None = None
         """Set by the node when the connection is up."""
         self.handed: dict[int, Held] = {}
@@ -136,6 +137,20 @@ class Child:
         """Its process is dead: end the connection even if another process still has it open."""
         if self.transport is not None and not self.gone:
             self.transport.abort()
+
+    def last_words(self) -> bytes:
+        """What it has said and nobody has read, once the connection has ended.
+
+        A write to a dead child ends the transport at once, reports or no reports. Were they not read here, calls that
+        have ended would run again.
+        """
+        words = bytearray()
+        with self._spare:
+            self._spare.setblocking(False)
+            with contextlib.suppress(BlockingIOError, ConnectionError):
+                while data := self._spare.recv(1 << 18):
+                    words += data
+        return bytes(words)
 
     def forget(self) -> None:
         """The connection has ended: close the pipe."""

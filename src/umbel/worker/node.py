@@ -479,6 +479,8 @@ class _Wire(asyncio.Protocol):
         self._node.reports(self._child, [decode_report(payload) for payload in self._frames.feed(data)])
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._child.gone = True
+        self.data_received(self._child.last_words())
         self._node.lost_child(self._child)
 
 
