@@ -18,6 +18,7 @@ from umbel.backends.redis.keys import Keys
 from umbel.backends.redis.options import Options
 from umbel.backends.redis.scripts import (
     ACK,
+    CLAIM,
     DEPTH,
     EXTEND,
     NODES,
@@ -28,13 +29,14 @@ from umbel.backends.redis.scripts import (
     SETTLE,
     UNRANK,
     UNWAKE,
+    Script,
 )
 from umbel.backends.redis.sending import Sender
 from umbel.backends.redis.server import Server
 from umbel.backends.redis.shelves import Shelves, decode
 from umbel.backends.redis.store import RedisStore
 from umbel.backends.redis.subscriptions import Subscriptions
-from umbel.backends.redis.waiting import Waiting
+from umbel.backends.redis.waiting import Moved, Waiting
 from umbel.backends.redis.wire import Arg
 from umbel.core.frame import Frame
 from umbel.errors import BrokerUnavailable, CapabilityError, OperationalError, StoreFull
@@ -145,7 +147,11 @@ class RedisBroker:
             while True:
                 if pause > 0:
                     await waiting.wait(bell, names, min(deadline - loop.time(), pause))
-                bell.clear()
+                moved = bell.answer()
+                if moved is not None:
+                    claimed = await self._claim(moved, names, lease, holder)
+                    if claimed:
+                        return claimed
                 most = min(limit, _MOST)
                 deliveries, upcoming = await self._take(names, most, lease, holder)
                 now = loop.time()
@@ -180,26 +186,55 @@ class RedisBroker:
         self._turn = (self._turn + 1) % len(queues)
         rotated = queues[self._turn :] + queues[: self._turn]
         beginning = _token_beginning(holder)
+        reply = await self._lease(
+            RESERVE, (*self._keys.header, beginning, _ms(lease), limit, *rotated), beginning, rotated
+        )
+        upcoming = reply[0]
+        await self._heed_revoked(reply[1], beginning, rotated)
+        return self._deliveries(reply, beginning, rotated), None if upcoming < 0 else upcoming / 1000
+
+    async def _claim(
+        self, moved: Moved, queues: tuple[str, ...], lease: float, holder: str
+    ) -> list[Delivery]:
+        """Lease the message that was moved for us. Nothing, when it has to be looked at more closely."""
+        if self._unanswered or not self._announced.issuperset(queues):
+            return []
+        keys, queue = self._keys, moved.queue
+        beginning = _token_beginning(holder)
+        names = (moved.target, moved.source, keys.own(queue, "held"), keys.own(queue, "leases"), keys.revoked)
+        reply = await self._lease(CLAIM, (*names, _ms(lease), beginning, moved.priority), beginning, (queue,))
+        if not isinstance(reply, list):
+            return []
+        more, version, about, raw = reply
+        if more:
+            self._quiet = None
+        await self._heed_revoked(version, beginning, (queue,))
+        return self._deliveries([0, version, 1, about, raw], beginning, (queue,))
+
+    async def _lease(
+        self, script: Script, args: Sequence[Arg], beginning: str, queues: tuple[str, ...]
+    ) -> Any:
+        """Run a script that leases messages. What it leased is given back when nobody gets to know of it."""
         await self._server.connect()
         try:
-            reply = await self._server.run(
-                RESERVE, *self._keys.header, beginning, _ms(lease), limit, *rotated
-            )
+            return await self._server.run(script, *args)
         except asyncio.CancelledError:
             # Sent on the same connection, and therefore carried out after it.
-            self._spawn(self._undo(beginning, rotated))
+            self._spawn(self._undo(beginning, queues))
             raise
         except OperationalError:
-            self._unanswered.append((beginning, rotated))
+            self._unanswered.append((beginning, queues))
             raise
-        upcoming, version = reply[0], reply[1]
-        if version != self._revoked_version:
-            try:
-                await self._learn_revoked()
-            except (asyncio.CancelledError, OperationalError):
-                self._spawn(self._undo(beginning, rotated))
-                raise
-        return self._deliveries(reply, beginning, rotated), None if upcoming < 0 else upcoming / 1000
+
+    async def _heed_revoked(self, version: int, beginning: str, queues: tuple[str, ...]) -> None:
+        """Learn of new revoked ids before anything that was leased with them is handed out."""
+        if version == self._revoked_version:
+            return
+        try:
+            await self._learn_revoked()
+        except (asyncio.CancelledError, OperationalError):
+            self._spawn(self._undo(beginning, queues))
+            raise
 
     def _deliveries(self, reply: list[Any], beginning: str, queues: tuple[str, ...]) -> list[Delivery]:
         revoked = self._revoked

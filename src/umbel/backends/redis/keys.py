@@ -27,6 +27,8 @@ class Keys:
         )
         """What every script with the prelude expects in front of its own arguments."""
         self.queues = f"{self.prefix}umbel:queues"
+        self.revoked = f"{self.prefix}umbel:revoked:version"
+        """Counts the changes of the revoked ids."""
         self.hints = f"{self.prefix}umbel:hints"
         self.signals = f"{self.prefix}umbel:signals"
 

@@ -9,6 +9,7 @@ import msgspec
 
 __all__ = [
     "ACK",
+    "CLAIM",
     "DEPTH",
     "EXTEND",
     "NODES",
@@ -62,6 +63,7 @@ def _read(name: str, *, after: tuple[str, ...] = ("prelude",), frees: bool = Fal
 
 
 ACK = _read("ack", after=(), frees=True)
+CLAIM = _read("claim", after=(), frees=True)
 PUT = _read("put", after=("record",))
 DEPTH = _read("depth")
 EXTEND = _read("extend", frees=True)

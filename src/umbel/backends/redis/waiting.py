@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from umbel.backends.redis.keys import Keys
 from umbel.backends.redis.scripts import UNWAKE
@@ -18,12 +19,41 @@ from umbel.backends.redis.subscriptions import Subscriptions
 from umbel.backends.redis.wire import Lost, Refusal, Wire
 from umbel.errors import OperationalError, UmbelError
 
-__all__ = ["Waiting"]
+__all__ = ["Moved", "Waiting"]
 
 _BLOCK = 30
 """Seconds after which a blocked command returns by itself: a connection that is dead without knowing it ends then."""
 _RETRY = 1.0
 """Seconds between attempts to block again after a failure; until then waiting is asking."""
+
+
+class Moved(NamedTuple):
+    """A message that a blocked connection moved out of Celery's list."""
+
+    queue: str
+    source: str
+    target: str
+    priority: int
+    """Base priority of the list."""
+
+
+class Bell(asyncio.Event):
+    """Rings when there may be something to do, and knows why."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reasons: list[Moved | None] = []
+
+    def ring(self, moved: Moved | None) -> None:
+        """`moved`: a message that was moved for whoever waits; None: look everywhere."""
+        self._reasons.append(moved)
+        self.set()
+
+    def answer(self) -> Moved | None:
+        """The message that was moved, if that is all that has happened. Clears the bell."""
+        reasons, self._reasons = self._reasons, []
+        self.clear()
+        return reasons[0] if len(reasons) == 1 else None
 
 
 class Waiting:
@@ -33,7 +63,7 @@ class Waiting:
         self._server = server
         self._keys = keys
         self._subscriptions = subscriptions
-        self._bells: dict[asyncio.Event, frozenset[str]] = {}
+        self._bells: dict[Bell, frozenset[str]] = {}
         self._blocked: dict[str, asyncio.Task[None]] = {}
         self._wires: dict[str, Wire] = {}
         self._listened: set[str] = set()
@@ -41,16 +71,16 @@ class Waiting:
         self._failed_at = float("-inf")
 
     @contextlib.contextmanager
-    def session(self, queues: Sequence[str]) -> Iterator[asyncio.Event]:
+    def session(self, queues: Sequence[str]) -> Iterator[Bell]:
         """A bell that rings when there may be something to do for `queues`."""
-        bell = asyncio.Event()
+        bell = Bell()
         self._bells[bell] = frozenset(queues)
         try:
             yield bell
         finally:
             del self._bells[bell]
 
-    async def wait(self, bell: asyncio.Event, queues: Sequence[str], timeout: float) -> None:
+    async def wait(self, bell: Bell, queues: Sequence[str], timeout: float) -> None:
         """Until `bell` rings, at most `timeout` seconds."""
         loop = asyncio.get_running_loop()
         since_failure = loop.time() - self._failed_at
@@ -60,10 +90,13 @@ class Waiting:
             await self._listen_to_hints()
             for queue in queues:
                 self._listened.add(queue)
-                for source, target in zip(self._keys.lists(queue), self._keys.woken(queue), strict=True):
+                for band, source, target in zip(
+                    self._keys.bands, self._keys.lists(queue), self._keys.woken(queue), strict=True
+                ):
                     if source not in self._blocked:
                         self._blocked[source] = loop.create_task(
-                            self._block(queue, source, target), name=f"umbel-redis-wait-{queue}"
+                            self._block(Moved(queue, source, target, band[1])),
+                            name=f"umbel-redis-wait-{queue}",
                         )
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
@@ -85,12 +118,12 @@ class Waiting:
             ):  # out of reach: the next reserve of any node serves what was moved
                 await self._server.run(UNWAKE, *self._keys.header, *self._listened)
 
-    def _ring(self, queue: str | None) -> bool:
+    def _ring(self, queue: str | None, moved: Moved | None = None) -> bool:
         """Whether anybody waits for `queue` (None: any)."""
         heard = False
         for bell, queues in self._bells.items():
             if queue is None or queue in queues:
-                bell.set()
+                bell.ring(moved)
                 heard = True
         return heard
 
@@ -104,10 +137,11 @@ class Waiting:
     def _hint(self, _channel: str, payload: bytes | None) -> None:
         self._ring(payload.decode("utf-8", "replace") if payload is not None else None)
 
-    async def _block(self, queue: str, source: str, target: str) -> None:
+    async def _block(self, moved: Moved) -> None:
+        queue, source = moved.queue, moved.source
         try:
             while True:
-                answer = await (await self._wire(source)).call(*self._command(source, target))
+                answer = await (await self._wire(source)).call(*self._command(source, moved.target))
                 if isinstance(answer, Refusal):
                     raise answer
                 if answer is not None:
@@ -119,7 +153,7 @@ class Waiting:
             return
         finally:
             del self._blocked[source]
-        if not self._ring(queue):
+        if not self._ring(queue, moved):
             with contextlib.suppress(UmbelError):  # out of reach: the next reserve of any node serves it
                 await self._server.run(UNWAKE, *self._keys.header, queue)
 
