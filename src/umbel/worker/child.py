@@ -8,6 +8,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from umbel.worker.ipc import ChildEnd, Done, Dropped, Handed, Ready
@@ -50,7 +51,11 @@ def serve_in_threads(end: ChildEnd, runner: Runs, slots: int) -> None:
                     waiting.put(None)
                     return
                 claimed = end.claim()
-            end.report(runner.run(call) if claimed else Dropped(call.seq))
+            done = runner.run(call) if claimed else Dropped(call.seq)
+            try:
+                end.report(done)
+            except OSError:
+                return  # the node has gone, and this process goes too
 
     threads = [threading.Thread(target=work, name=f"task-{n + 1}", daemon=True) for n in range(slots)]
     for thread in threads:
@@ -77,6 +82,8 @@ class _LoopPool:
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
+        # Plain functions run here. The loop's own executor has a few threads, however many slots there are.
+        loop.set_default_executor(ThreadPoolExecutor(self._slots, thread_name_prefix="task"))
         loop.add_reader(self._end.sock, self._readable)
         await self._closed.wait()
         loop.remove_reader(self._end.sock)
@@ -97,7 +104,7 @@ class _LoopPool:
         self._start()
 
     def _start(self) -> None:
-        while self._waiting and len(self._running) < self._slots:
+        while self._waiting and len(self._running) < self._slots and not self._closed.is_set():
             call = self._waiting.popleft()
             if self._end.claim():
                 task = asyncio.create_task(self._run(call))

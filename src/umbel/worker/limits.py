@@ -22,6 +22,9 @@ from typing import Any
 
 from umbel.errors import SoftTimeLimitExceeded
 
+_SWEEP = 256
+"""So many deadlines are kept before those of runs that have ended are looked for."""
+
 
 @contextlib.contextmanager
 def by_signal(seconds: float) -> Iterator[None]:
@@ -39,51 +42,91 @@ def by_signal(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, previous)
 
 
+class _Watch:
+    """One limited run: whether its exception is still to be sent is decided once, by whoever takes it."""
+
+    __slots__ = ("_open", "sent", "thread")
+
+    def __init__(self, thread: int) -> None:
+        self.thread = thread
+        self.sent = False
+        self._open = [True]
+
+    def take(self) -> bool:
+        """True for the first who asks: the watcher, or the thread when its task has ended. Needs no lock."""
+        try:
+            return self._open.pop()
+        except IndexError:
+            return False
+
+    def is_open(self) -> bool:
+        return bool(self._open)
+
+
 class ThreadLimits:
     """One watching thread that raises in other threads when their time is up."""
 
     def __init__(self) -> None:
-        self._lock = threading.Condition()
-        self._deadlines: list[tuple[float, int, int]] = []
-        self._live: set[int] = set()
+        self._changed = threading.Condition()
+        self._deadlines: list[tuple[float, int, _Watch]] = []
+        self._sweep_at = _SWEEP
         self._numbers = itertools.count()
         self._thread: threading.Thread | None = None
 
     @contextlib.contextmanager
     def __call__(self, seconds: float) -> Iterator[None]:
         """Raise in the calling thread after `seconds`."""
-        number = next(self._numbers)
-        with self._lock:
-            self._live.add(number)
-            heapq.heappush(self._deadlines, (time.monotonic() + seconds, number, threading.get_ident()))
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._watch, name="soft-limits", daemon=True)
-                self._thread.start()
-            self._lock.notify()
+        watch = _Watch(threading.get_ident())
+        self._add(time.monotonic() + seconds, watch)
         try:
             yield
+        except SoftTimeLimitExceeded as exc:
+            exc.args = exc.args or (seconds,)
+            raise
         finally:
-            # After this the watcher cannot raise: a late exception would hit the next task of this thread.
-            with self._lock:
-                self._live.discard(number)
+            # No lock is taken here: an exception that arrived while it was held would leave it locked for ever.
+            if not watch.take():
+                # The watcher was first. What it sends must arrive in here or not at all, never in the next task.
+                while not watch.sent:
+                    time.sleep(0)  # between its two steps
+                _raise_in(watch.thread, None)
 
-    def _watch(self) -> None:
-        with self._lock:
+    def _add(self, deadline: float, watch: _Watch) -> None:
+        with self._changed:
+            if len(self._deadlines) >= self._sweep_at:
+                # Runs that have ended stay until their time: of a million short ones with an hour each, that is too much.
+                self._deadlines = [entry for entry in self._deadlines if entry[2].is_open()]
+                heapq.heapify(self._deadlines)
+                self._sweep_at = max(_SWEEP, 2 * len(self._deadlines))
+            heapq.heappush(self._deadlines, (deadline, next(self._numbers), watch))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="soft-limits", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            watch = self._next_due()
+            if watch.take():
+                _raise_in(watch.thread, SoftTimeLimitExceeded)
+                watch.sent = True
+
+    def _next_due(self) -> _Watch:
+        with self._changed:
             while True:
                 if not self._deadlines:
-                    self._lock.wait()
+                    self._changed.wait()
                     continue
-                due, number, thread = self._deadlines[0]
-                delay = due - time.monotonic()
-                if delay > 0:
-                    self._lock.wait(delay)
-                    continue
-                heapq.heappop(self._deadlines)
-                if number in self._live:
-                    self._live.discard(number)
-                    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                        ctypes.c_ulong(thread), ctypes.py_object(SoftTimeLimitExceeded)
-                    )
+                delay = self._deadlines[0][0] - time.monotonic()
+                if delay <= 0:
+                    return heapq.heappop(self._deadlines)[2]
+                self._changed.wait(delay)
+
+
+def _raise_in(thread: int, error: type[BaseException] | None) -> None:
+    """Let `error` be raised in a thread when it next runs Python code; None: take back what has not been raised yet."""
+    argument = None if error is None else ctypes.py_object(error)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), argument)
 
 
 class _Limited(Coroutine[Any, Any, Any]):
