@@ -201,13 +201,12 @@ class RedisBroker:
             return []
         keys, queue = self._keys, moved.queue
         beginning = _token_beginning(holder)
-        names = (moved.target, moved.source, keys.own(queue, "held"), keys.own(queue, "leases"), keys.revoked)
+        own = [keys.own(queue, name) for name in ("ranked", "held", "leases")]
+        names = (moved.target, moved.source, *own, keys.revoked)
         reply = await self._lease(CLAIM, (*names, _ms(lease), beginning, moved.priority), beginning, (queue,))
         if not isinstance(reply, list):
             return []
-        more, version, about, raw = reply
-        if more:
-            self._quiet = None
+        version, about, raw = reply
         await self._heed_revoked(version, beginning, (queue,))
         return self._deliveries([0, version, 1, about, raw], beginning, (queue,))
 
