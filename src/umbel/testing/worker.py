@@ -100,6 +100,7 @@ class InProcessWorker:
         # Its threads cannot be killed: they are cut off and left to end by themselves.
         child.dismiss()
         if self.node is not None:
+            self.node.child_died(child.pid, "was cut off")
             self._hiring = self._loop.create_task(self._hire(self.node))
 
 
