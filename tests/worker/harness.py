@@ -21,7 +21,7 @@ from umbel.ports import Broker, Shelf, Shelved
 T = TypeVar("T")
 
 HERE = pathlib.Path(__file__).parent
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds until a test gives up waiting for what must happen. Never the time that something takes."""
 
 

@@ -90,6 +90,14 @@ def gated(name: str, value: object = None) -> object:
 
 
 @app.task
+def gated_where(name: str) -> int:
+    note("begun", name)
+    gate(name)
+    note("ended", name)
+    return os.getpid()
+
+
+@app.task
 async def gated_async(name: str, value: object = None) -> object:
     note("begun", name)
     await agate(name)
@@ -149,6 +157,10 @@ class Flaky(Exception):
     pass
 
 
+class VeryFlaky(Flaky):
+    pass
+
+
 @app.task(bind=True, max_retries=3)
 def retried(self: Task[..., Any], until: int) -> int:
     if self.request.retries < until:
@@ -162,12 +174,20 @@ def never_enough(self: Task[..., Any], with_error: bool) -> None:
     raise self.retry(exc=Flaky("still broken") if with_error else None, countdown=0)
 
 
-@app.task(bind=True, autoretry_for=(Flaky,), max_retries=2, retry_backoff=1, retry_jitter=False)
-def backs_off(self: Task[..., Any]) -> list[float]:
-    note("try", self.request.retries, time.time())
-    if self.request.retries < 2:
-        raise Flaky("again")
-    return [self.request.retries]
+@app.task(autoretry_for=(Flaky,), max_retries=2, retry_backoff=100, retry_jitter=False)
+def backs_off() -> None:
+    raise Flaky("again")
+
+
+@app.task(
+    bind=True,
+    autoretry_for=(Flaky,),
+    dont_autoretry_for=(VeryFlaky,),
+    retry_kwargs={"max_retries": 1, "countdown": 0},
+)
+def autoretried(self: Task[..., Any], very: bool = False) -> None:
+    note("try", self.request.retries, self.request.id)
+    raise VeryFlaky("hopeless") if very else Flaky("again")
 
 
 @app.task(bind=True, max_retries=2)

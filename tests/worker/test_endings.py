@@ -57,13 +57,13 @@ def test_what_is_no_message_is_buried(
 ) -> None:
     # Only in Redis can somebody else write into a queue what is no message at all.
     site = Site(tmp_path_factory.mktemp("garbage"), redis_process.url(db=0))
-    redis_process.command("LPUSH", "celery", b"\x00 what is this?")
-    with site.worker() as worker:
-        (letter,) = site.wait_for_shelf("dead")
+    redis_process.command("LPUSH", "garbage", b"\x00 what is this?")
+    with site.worker("-Q", "garbage") as worker:
+        (letter,) = eventually(lambda: site.ask(lambda broker: broker.browse("dead", ["garbage"])))
         assert b"what is this?" in letter.raw
         assert letter.reason
-        worker.wait_for("Buried a message of queue celery")
-        assert site.call("add", 1, 1).get(timeout=WAIT) == 2
+        worker.wait_for("Buried a message of queue garbage")
+        assert site.call("add", 1, 1, queue="garbage").get(timeout=WAIT) == 2
     site.close()
 
 

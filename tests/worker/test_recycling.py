@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
 
 import pytest
@@ -73,14 +75,28 @@ def test_what_a_worker_cannot_begin_goes_to_another(site: Site) -> None:
 
 
 def test_a_lease_is_renewed_for_as_long_as_the_task_runs(site: Site) -> None:
-    with (
-        site.worker(settings={"worker_lease": 1}),
-        site.worker("-n", "second@%h", settings={"worker_lease": 1}),
-    ):
+    lease = {"worker_lease": 1}
+    with site.worker(settings=lease) as one, site.worker("-n", "second@%h", settings=lease) as two:
         result = site.call("sleeps", 3)  # three leases long
         assert result.get(timeout=WAIT) == "slept"
-        counting = site.call("gated_counting", "a")
+        assert one.stop() == two.stop() == 0
+        assert (one.log + two.log).count(f"{result.id}] received") == 1
+    site.assert_nothing_left()
+
+
+def test_a_superseded_run_writes_nothing(site: Site) -> None:
+    """A node that does not run for longer than its lease loses its work to another; what it says later is void."""
+    with site.worker(settings={"worker_lease": 1}) as late:
+        result = site.call("gated_where", "a")
         site.wait_for_note("begun", "a")
-        site.open_gate("a")
-        assert counting.get(timeout=WAIT) == 1
+        os.kill(late.node_pid, signal.SIGSTOP)
+        with site.worker("-n", "second@%h") as other:
+            site.wait_for_note("begun", "a", count=2)
+            site.open_gate("a")
+            site.wait_for_note("ended", "a", count=2)
+            assert result.get(timeout=WAIT) in other.child_pids
+            os.kill(late.node_pid, signal.SIGCONT)
+            late.wait_for(rf"{result.id}\] LeaseLost")
+            assert site.app.AsyncResult(result.id).result in other.child_pids
+            assert late.stop() == other.stop() == 0
     site.assert_nothing_left()

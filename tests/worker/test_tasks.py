@@ -104,6 +104,32 @@ def test_a_retry_runs_again(running: Running, tries: int) -> None:
     assert running.site.call("retried", tries).get(timeout=WAIT) == tries
 
 
+def test_autoretry_runs_again_until_its_tries_are_used_up(running: Running) -> None:
+    result = running.site.call("autoretried")
+    with pytest.raises(Exception, match="again"):
+        result.get(timeout=WAIT)
+    tries = [line for line in running.site.notes() if line.endswith(result.id)]
+    assert tries == [f"try {n} {result.id}" for n in range(2)]
+
+
+def test_what_autoretry_is_not_for_fails_at_once(running: Running) -> None:
+    result = running.site.call("autoretried", True)
+    with pytest.raises(Exception, match="hopeless"):
+        result.get(timeout=WAIT)
+    assert f"try 1 {result.id}" not in running.site.notes()
+
+
+def test_a_backoff_is_waited_for_in_the_store(running: Running) -> None:
+    result = running.site.call("backs_off")
+    scheduled = eventually(
+        lambda: next((m for m in running.site.shelf("scheduled") if m.task_id == result.id), None)
+    )
+    assert scheduled.due_in is not None
+    assert 80 < scheduled.due_in <= 100
+    assert result.state == "RETRY"
+    assert "again" in str(result.info)
+
+
 def test_after_max_retries_the_error_itself_comes(running: Running) -> None:
     result = running.site.call("never_enough", True)
     with pytest.raises(Exception, match="still broken") as caught:
