@@ -33,6 +33,10 @@ class ArgumentCheck:
 
     def check(self, subject: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Raise TypeError, with the signature of `subject` in it, unless the function can be called so."""
+        if not isinstance(args, (list, tuple)):
+            raise TypeError(
+                f"The arguments of {subject} must be a list or tuple, not {type(args).__name__} {args!r}. Nothing was sent."
+            )
         count = len(args)
         if not kwargs:
             if self._counts and self._least <= count <= self.most:

@@ -42,7 +42,7 @@ class TaskOptions(TypedDict, total=False):
     retry_backoff_max: float
     """But at most so many seconds. Default 600."""
     retry_jitter: bool
-    """Spread the waiting at random between 0 and that. Default True."""
+    """Spread the waiting at random between half of that and that. Default True."""
     ignore_result: bool | None
     store_errors_even_if_ignored: bool | None
     store_eager_result: bool | None

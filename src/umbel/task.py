@@ -392,15 +392,17 @@ class Task(Generic[P, R_co]):
         if self.retry_backoff:
             arguments["countdown"] = backoff(
                 self.request.retries,
-                factor=max(1.0, float(self.retry_backoff)),
+                factor=float(self.retry_backoff),
                 maximum=self.retry_backoff_max,
                 jitter=self.retry_jitter,
                 chance=random.random() if chance is None else chance,
             )
+        where = exc.__traceback__
         try:
             return self.retry(**{"exc": exc, **arguments, "throw": True})
         except BaseException as raised:  # noqa: BLE001 - Retry, or the error itself when tries are used up
-            return raised
+            # Raising it here added frames that nobody looks for.
+            return raised.with_traceback(where) if raised is exc else raised
 
     def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None) -> None:
         """Store a state of the task's own, with data for whoever asks: ``self.update_state(state="PROGRESS", meta={"done": 3})``.

@@ -450,8 +450,8 @@ def test_autoretry(app: Umbel, options: dict[str, Any], error: Any, runs: int, e
         ({"retry_backoff": True, "retry_jitter": False}, 3, 0.5, 8),
         ({"retry_backoff": 5, "retry_jitter": False}, 2, 0.5, 20),
         ({"retry_backoff": True, "retry_jitter": False, "retry_backoff_max": 30}, 20, 0.5, 30),
-        ({"retry_backoff": True}, 5, 0.5, 16),
-        ({"retry_backoff": True}, 5, 0.0, 0),
+        ({"retry_backoff": True}, 5, 0.5, 24),
+        ({"retry_backoff": True}, 5, 0.0, 16),
     ],
 )
 def test_autoretry_waits_longer_and_longer(

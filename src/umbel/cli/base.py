@@ -135,6 +135,19 @@ class Command(_Common):
     """An ordinary command."""
 
 
+_CELERYS = {
+    "beat": "Periodic tasks come in a later version. Until then let cron run: umbel -A PROJECT call TASK.",
+    "inspect": "Look with: umbel status (workers), umbel list held (what runs), umbel list scheduled.",
+    "control": "Remote control comes in a later version. Workers obey signals: TERM warm, QUIT cold, HUP restart.",
+    "events": "Events come in a later version. Look with: umbel status, umbel list queues.",
+    "flower": "Flower needs events and remote control, which come in a later version. Look with: umbel status.",
+    "multi": "Let systemd, supervisord or a container run each worker; docs/guides/deployment.md shows how.",
+    "migrate": "Point both at the same broker: the messages are the same.",
+    "upgrade": "Old names of settings are understood, with a warning that says the new one.",
+}
+"""What Celery's users type, and what there is instead."""
+
+
 class UmbelGroup(_Common, click.Group):
     """A group of commands, such as ``umbel dead``. Suggests what a misspelt command may have meant."""
 
@@ -148,6 +161,7 @@ class UmbelGroup(_Common, click.Group):
         if args and args[0] not in known and not args[0].startswith("-") and not ctx.resilient_parsing:
             close = difflib.get_close_matches(args[0], known, n=1)
             hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(known)}."
+            hint = _CELERYS.get(args[0], hint)
             raise click.UsageError(f"No such command {args[0]!r}. {hint}", ctx)
         return super().resolve_command(ctx, args)
 

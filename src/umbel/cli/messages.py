@@ -31,7 +31,7 @@ def message_as_json(message: Shelved) -> dict[str, Any]:
         "reason": message.reason or None,
         "since": when_iso(message.since),
         "due_in": None if message.due_in is None else round(message.due_in, 3),
-        "deliveries": message.deliveries,
+        "deliveries": _deliveries(message),
     }
     frame = message.frame
     if frame is not None:
@@ -45,11 +45,17 @@ def message_as_json(message: Shelved) -> dict[str, Any]:
     return form
 
 
+def _deliveries(message: Shelved) -> int:
+    """Of the call in all: of this copy of its message, and of those before it that ended in a crash."""
+    before = 0 if message.frame is None else message.frame.headers.get(DELIVERIES_HEADER)
+    return message.deliveries + (before if isinstance(before, int) else 0)
+
+
 def print_messages(shelf: Shelf, messages: Sequence[Shelved]) -> None:
     """A table of messages and their number."""
     if shelf in ("dead", "parked"):
         headers = ["id", "task", "queue", "since", "tries", "reason"]
-        rows = [[_name(m), m.task or "?", m.queue, ago(m.since), m.deliveries, m.reason] for m in messages]
+        rows = [[_name(m), m.task or "?", m.queue, ago(m.since), _deliveries(m), m.reason] for m in messages]
     elif shelf in ("scheduled", "held"):
         headers = ["id", "task", "queue", "due in" if shelf == "scheduled" else "lease", "arguments"]
         rows = [[m.task_id, m.task or "?", m.queue, _due(m), _arguments(m)] for m in messages]
@@ -99,7 +105,7 @@ def print_message(message: Shelved) -> None:
         ("queue", message.queue),
         ("reason", message.reason),
         ("since", f"{stamp(message.since)}  ({ago(message.since)})" if message.since else ""),
-        ("deliveries", message.deliveries),
+        ("deliveries", _deliveries(message)),
         ("key", message.key),
     ]
     frame = message.frame

@@ -76,9 +76,19 @@ def failure_from_exception(exc: BaseException, *, serializer: str = "json") -> F
     return Failure(
         exc_type=name,
         exc_module=module,
-        exc_message=[arg if find_unwritable(arg, serializer) is None else safe_repr(arg) for arg in exc.args],
+        exc_message=[
+            arg if find_unwritable(arg, serializer) is None else safe_repr(arg) for arg in _args(exc)
+        ],
         traceback=_traceback_text(exc),
     )
+
+
+def _args(exc: BaseException) -> tuple[Any, ...]:
+    """What to make the exception of again. OSError keeps the names of files outside of its args."""
+    if isinstance(exc, OSError) and exc.filename is not None and len(exc.args) == 2:
+        names = (exc.filename,) if exc.filename2 is None else (exc.filename, None, exc.filename2)
+        return (*exc.args, *names)
+    return exc.args
 
 
 def _traceback_text(exc: BaseException) -> str:

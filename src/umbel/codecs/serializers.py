@@ -184,7 +184,8 @@ def _describe(dumps: Callable[[Any], bytes], value: Any) -> tuple[str, str]:
         for key in value:
             if _refusal(dumps, {key: None}) is not None:
                 return f"has the key {_short_repr(key)} of type {_type_name(key)}", "use strings for keys"
-    problem = f"is a {_type_name(value)} ({_short_repr(value)})"
+    name = _type_name(value)
+    problem = f"is {'an' if name[0] in 'aeiouAEIOU' else 'a'} {name} ({_short_repr(value)})"
     refusal = _refusal(dumps, value)
     if refusal is not None and not isinstance(refusal, TypeError):
         problem += f" that raises {type(refusal).__name__}: {refusal}"

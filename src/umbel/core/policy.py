@@ -106,11 +106,11 @@ def _stored_though_ignored(state: str, rules: Rules) -> bool:
 def backoff(retries: int, *, factor: float, maximum: float, jitter: bool, chance: float) -> float:
     """Seconds before try number ``retries + 1``: ``factor * 2 ** retries``, at most `maximum`.
 
-    With `jitter` the delay is spread over 0..that by `chance`, a number in [0, 1), so that calls which failed
-    together do not come back together.
+    With `jitter` the delay is spread over the upper half of that by `chance`, a number in [0, 1), so that calls which
+    failed together do not come back together, and none of them at once.
 
     >>> [backoff(n, factor=1, maximum=600, jitter=False, chance=0) for n in range(4)]
-    [1, 2, 4, 8]
+    [1.0, 2.0, 4.0, 8.0]
     """
-    delay = min(maximum, factor * 2 ** min(retries, 64))
-    return int(delay * chance) if jitter and delay >= 1 else delay
+    delay: float = min(maximum, factor * 2.0 ** min(retries, 64))
+    return delay * (0.5 + 0.5 * chance) if jitter else delay

@@ -25,7 +25,7 @@ def render_banner(program: Program) -> str:
     result_url = app.result_url
     shape = f"{program.children * program.slots} ({program.pool})"
     rows = [
-        ("app", f"{app.main or '__main__'}:{hex(id(app))}"),
+        ("app", app.main or "__main__"),
         ("broker", mask_url(app.broker_url)),
         (
             "results",

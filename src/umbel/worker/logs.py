@@ -112,9 +112,10 @@ def set_up(settings: LogSettings) -> ProcessName:
     umbel.propagate = False
     tasks.handlers[:] = [of_tasks]
     tasks.propagate = False
-    if settings.hijack_root:
-        root = logging.getLogger()
-        root.handlers[:] = [general]
+    root = logging.getLogger()
+    if settings.hijack_root or not root.handlers:
+        # Nobody has configured it: what tasks log by logging.getLogger(__name__) would be lost below WARNING.
+        root.handlers[:] = [of_tasks]
         root.setLevel(settings.level)
     return name
 

@@ -167,7 +167,7 @@ class Node:
         self._release(self.crew.recall_all(self._now()))
         # 3. Wait for what runs, for the grace period or until told not to.
         if self.crew.busy() and not self._cold.is_set():
-            logger.warning("Warm shutdown: waiting for %d running tasks.", self.crew.busy())
+            logger.warning("Warm shutdown: tasks still running: %d.", self.crew.busy())
             await self._wait_for_quiet()
         # 4. Kill the rest and give it back, uncounted.
         for child in list(self.crew.children.values()):

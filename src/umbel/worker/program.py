@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("umbel.worker")
 
+_MISSED = frozenset({"beat_schedule", "task_annotations", "task_default_rate_limit", "worker_autoscaler"})
+"""Settings that change what a program does, and that Umbel recognises without acting on them."""
 _ONE_PROCESS = frozenset({"threads", "asyncio"})
 _DEFAULT_SLOTS = {"threads": 10, "asyncio": 100}
 
@@ -84,6 +86,7 @@ class Program:
         app.finalize()
         self.queues = self._queues()
         self._check_broker()
+        self._warn_of_what_has_no_effect()
         if options.purge:
             # Opened and closed again before anything is forked.
             logger.warning("Purged %d messages.", asyncio.run(self._purge()))
@@ -103,6 +106,17 @@ class Program:
         )
 
     # -- options ---------------------------------------------------------------------------------------
+
+    def _warn_of_what_has_no_effect(self) -> None:
+        limited = sorted(name for name, task in self.app.tasks.items() if task.rate_limit is not None)
+        if limited:
+            logger.warning(
+                "rate_limit has no effect in this version: these tasks run as fast as they come: %s.",
+                ", ".join(limited),
+            )
+        names = sorted(_MISSED.intersection(self.app.conf.inert()))
+        if names:
+            logger.warning("These settings have no effect in this version: %s.", ", ".join(names))
 
     def _apply_limits(self) -> None:
         options, conf = self.options, self.app.conf
@@ -281,5 +295,18 @@ class _SourceWatch:
             except OSError:
                 continue
             if self._seen.setdefault(path, stamp) != stamp:
-                return str(path)
+                self._seen[path] = stamp
+                if _compiles(path):
+                    return str(path)
         return None
+
+
+def _compiles(path: str) -> bool:
+    """Whether it is worth starting anew: a file with a syntax error is waited for until it is saved again."""
+    try:
+        with open(path, "rb") as file:
+            compile(file.read(), path, "exec")
+    except (OSError, SyntaxError, ValueError) as exc:
+        logger.error("Not starting anew: %s cannot be imported: %s", path, exc)
+        return False
+    return True

@@ -25,7 +25,15 @@ from umbel.codecs.reprs import safe_repr
 from umbel.context import Request, running
 from umbel.core.envelope import Envelope
 from umbel.core.policy import Decision, Rules, decide
-from umbel.errors import CapabilityError, MessageError, NotRegistered, Reject, Retry, TaskRevokedError
+from umbel.errors import (
+    CapabilityError,
+    EncodeError,
+    MessageError,
+    NotRegistered,
+    Reject,
+    Retry,
+    TaskRevokedError,
+)
 from umbel.execution import Attempt, raised, returned
 from umbel.ports import Outgoing
 from umbel.result import AsyncResult
@@ -296,7 +304,8 @@ class Runner:
 
     def _fail(self, execution: Execution, decision: Decision, done: Done, error: BaseException) -> None:
         envelope = execution.envelope
-        expected: tuple[type[BaseException], ...] = (Reject, *execution.task.throws)
+        # An EncodeError says in its one line what is wrong with the result; its traceback shows only our own frames.
+        expected: tuple[type[BaseException], ...] = (Reject, EncodeError, *execution.task.throws)
         done.reason = error_line(error)
         done.traceback = "" if isinstance(error, expected) else traceback_text(error)
         if decision.state:

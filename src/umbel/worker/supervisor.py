@@ -34,6 +34,8 @@ _NODE_QUICK_DEATHS = 5
 """So many quick ends of the node in a row, and the worker gives up with a non-zero code."""
 GIVE_UP = 69
 """Exit code of a node that must not be started again: the broker is out of reach (EX_UNAVAILABLE)."""
+_ECHO = 0.02
+"""A signal that comes again so soon is the same one, sent to the process and to its group."""
 _FAREWELL = 5.0
 """How long children may take to exit after the node has let them go."""
 
@@ -73,6 +75,7 @@ class Supervisor:
         self._link: socket.socket | None = None
         self._stopping = ""
         self._signals: list[int] = []
+        self._last_signal = (0, 0.0)
         self._reload = False
         self._killed_for_node: set[int] = set()
 
@@ -96,6 +99,7 @@ class Supervisor:
             self._fork_child(index)
         code = self._watch(wakeup)
         self._dismiss_children()
+        logger.info("Stopped.")
         if self._reload:
             logger.warning("Starting anew.")
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
@@ -134,6 +138,9 @@ class Supervisor:
 
     def _handle(self, signum: int) -> None:
         if signum == signal.SIGCHLD:
+            return
+        last, self._last_signal = self._last_signal, (signum, time.monotonic())
+        if last[0] == signum and self._last_signal[1] - last[1] < _ECHO:
             return
         name = signal.Signals(signum).name
         if signum == signal.SIGHUP:
