@@ -40,6 +40,7 @@ def test_odds_and_ends() -> None:
     ("name", "value", "shown"),
     [
         ("broker_url", "redis://u:pw@h/0;redis://:pw2@h2/0", "redis://u:***@h/0;redis://:***@h2/0"),
+        ("broker_url", "redis://:p ss@h/0", "redis://:***@h/0"),
         ("broker_transport_options", {"password": "x", "host": "h"}, {"password": "***", "host": "h"}),
         ("broker_transport_options", {"urls": ["redis://:pw@h/0"]}, {"urls": ["redis://:***@h/0"]}),
         ("s3_secret_access_key", "AKIA", "***"),

@@ -147,4 +147,6 @@ def masked(name: str, value: Any) -> Any:
     is_url = setting is not None and setting.kind == "url"
     if not is_url and name not in _NOT_SECRET and ((setting and setting.secret) or _SECRET.search(name)):
         return "***"
-    return _URL.sub(lambda match: mask_url(match[0]), value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return mask_url(value) if is_url else _URL.sub(lambda match: mask_url(match[0]), value)

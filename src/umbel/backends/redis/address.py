@@ -16,6 +16,7 @@ from umbel.errors import ConfigurationError
 __all__ = ["Address", "Tls", "parse_url"]
 
 _PORT, _SENTINEL_PORT = 6379, 26379
+_ENCODE = "A '#', '/', '?', ':', ';' or '@' in a password must be written as %23, %2F, %3F, %3A, %3B or %40."
 _FORMS = (
     "redis://[user:password@]host:port/db, rediss://… (TLS), redis+socket:///path?virtual_host=db, "
     "unix:///path?db=n, sentinel://host:port;sentinel://host:port/db with the option master_name"
@@ -151,8 +152,11 @@ def _split(url: str) -> Any:
     try:
         parts = urlsplit(url.strip())
         _ = parts.port
-    except ValueError as exc:
-        raise ConfigurationError(f"{mask_url(url)!r} is not a URL ({exc}). Known forms: {_FORMS}.") from exc
+    except ValueError:
+        # Not what urlsplit says, nor its error as the cause: it quotes what it took for a port, half of a password.
+        raise ConfigurationError(
+            f"{mask_url(url)!r} is not a URL: {_ENCODE} Known forms: {_FORMS}."
+        ) from None
     return parts
 
 
@@ -165,8 +169,10 @@ def _host(parts: Any, url: str, port: int) -> tuple[str, int]:
 def _database(number: str, url: str) -> int:
     digits = number.strip("/")
     if not digits.isdecimal():
+        # With an '@' in it, it is perhaps half of a password.
+        got = f"is {number!r}; expected" if "@" not in number else f"cannot be told. {_ENCODE} Expected"
         raise ConfigurationError(
-            f"The database in {mask_url(url)!r} is {number!r}; expected a number such as 0. Known forms: {_FORMS}."
+            f"The database in {mask_url(url)!r} {got} a number such as 0. Known forms: {_FORMS}."
         )
     return int(digits)
 
