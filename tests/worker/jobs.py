@@ -150,6 +150,43 @@ def prints() -> None:
     print("printed by a task")
 
 
+@app.task
+def odd_value() -> str:
+    return "caf\udce9"
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+    __repr__ = __str__
+
+
+@app.task
+def odd_error(kind: str) -> None:
+    """Errors that are hard to write down."""
+    if kind == "recursion":
+        odd_error(kind)
+    circular = ValueError("circular")
+    circular.args = (circular,)
+    errors = {
+        "surrogate": ValueError("caf\udce9"),
+        "unspeakable": Unspeakable("x"),
+        "large": ValueError("x" * 2_000_000),
+        "circular": circular,
+        "group": ExceptionGroup("both", [ValueError(1), KeyError("a")]),
+        "interrupt": KeyboardInterrupt(),
+        "generator": GeneratorExit(),
+        "local": type("Local", (Exception,), {})("of no module"),
+    }
+    raise errors[kind]
+
+
+@app.task(bind=True)
+def odd_state(self: Task[..., Any]) -> None:
+    self.update_state(state=5)  # type: ignore[arg-type]
+
+
 # ------------------------------------------------------------------------------------------------ retries
 
 
@@ -188,6 +225,19 @@ def backs_off() -> None:
 def autoretried(self: Task[..., Any], very: bool = False) -> None:
     note("try", self.request.retries, self.request.id)
     raise VeryFlaky("hopeless") if very else Flaky("again")
+
+
+@app.task(bind=True, max_retries=2)
+def retries_with_header(self: Task[..., Any], kind: str) -> None:
+    values = {"set": {1}, "object": object(), "large": 1 << 80, "surrogate": "\udce9"}
+    self.retry(countdown=0, headers={"x": values[kind]})
+
+
+@app.task(bind=True, autoretry_for=(Unspeakable,), max_retries=1, retry_kwargs={"countdown": 0})
+def retries_unspeakably(self: Task[..., Any]) -> int:
+    if self.request.retries == 0:
+        raise Unspeakable("x")
+    return self.request.retries
 
 
 @app.task(bind=True, max_retries=2)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from umbel.errors import Ignore, MaxRetriesExceededError, Reject, TimeoutError
+from umbel.errors import EncodeError, Ignore, MaxRetriesExceededError, Reject, TimeoutError
 from worker.conftest import Running
 from worker.harness import eventually
 
@@ -70,6 +70,38 @@ def test_sys_exit_ends_the_task_not_the_process(running: Running) -> None:
         result.get(timeout=WAIT)
     assert result.state == "FAILURE"
     assert set(running.worker.child_pids) == pids
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("surrogate", "ValueError"),
+        ("unspeakable", "Unspeakable"),
+        ("large", "ValueError"),
+        ("circular", "ValueError"),
+        ("recursion", "RecursionError"),
+        ("group", "ExceptionGroup"),
+        ("interrupt", "KeyboardInterrupt"),
+        ("generator", "GeneratorExit"),
+        ("local", "Local"),
+    ],
+)
+def test_an_error_that_is_hard_to_write_down_is_a_failure_like_any(
+    running: Running, kind: str, name: str
+) -> None:
+    result = running.site.call("odd_error", kind)
+    error = result.get(timeout=WAIT, propagate=False)
+    assert result.state == "FAILURE"
+    assert type(error).__name__ == name
+
+
+def test_text_that_utf_8_cannot_hold_comes_back(running: Running) -> None:
+    assert running.site.call("odd_value").get(timeout=WAIT) == "caf\udce9"
+
+
+def test_a_state_that_is_no_text_is_refused(running: Running) -> None:
+    with pytest.raises(TypeError, match="state of a task is a string"):
+        running.site.call("odd_state").get(timeout=WAIT)
 
 
 def test_a_program_that_a_task_starts_can_be_terminated(running: Running) -> None:
@@ -153,6 +185,16 @@ def test_a_retry_that_cannot_be_written_is_a_failure(running: Running, throw: bo
     with pytest.raises(Exception, match="set"):
         result.get(timeout=WAIT)
     running.site.call("add", 1, 1).get(timeout=WAIT)
+
+
+@pytest.mark.parametrize("kind", ["set", "object", "large", "surrogate"])
+def test_a_retry_whose_headers_cannot_be_written_is_a_failure(running: Running, kind: str) -> None:
+    with pytest.raises(EncodeError, match="A header of the message"):
+        running.site.call("retries_with_header", kind).get(timeout=WAIT)
+
+
+def test_an_error_without_words_can_be_retried(running: Running) -> None:
+    assert running.site.call("retries_unspeakably").get(timeout=WAIT) == 1
 
 
 # -- ending otherwise

@@ -6,9 +6,12 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+
 from umbel.context import Request
 from umbel.core.envelope import Envelope
-from umbel.errors import CapabilityError, Retry, UmbelError
+from umbel.core.kombu_json import dump_frame
+from umbel.errors import CapabilityError, EncodeError, Retry, UmbelError
 from umbel.execution import takes_failure
 from umbel.flow.signature import Signature
 from umbel.options import CALL_OPTIONS
@@ -36,7 +39,7 @@ class FollowUps:
 
     def retry(self, envelope: Envelope, retry: Retry) -> Outgoing:
         """The message of the next try."""
-        return self._app.client.next_try(envelope, retry)
+        return _that_travels(self._app.client.next_try(envelope, retry))
 
     def success(self, envelope: Envelope, value: Any) -> list[Outgoing]:
         """The callbacks with `value` for their first argument, and the next call of the chain with the rest of it."""
@@ -97,4 +100,18 @@ class FollowUps:
         }
         call = signature.clone(values)
         task = self._app.tasks.get(call.task)
-        return self._app.client.prepare(call.task, call.args, call.kwargs, options, task).outgoing
+        return _that_travels(
+            self._app.client.prepare(call.task, call.args, call.kwargs, options, task).outgoing
+        )
+
+
+def _that_travels(message: Outgoing) -> Outgoing:
+    """`message`, if it can be written. Were it found out by who has to write it, that process would end by it."""
+    try:
+        dump_frame(message.frame, routing_key=message.queue)
+        msgspec.msgpack.encode(message)
+    except (TypeError, ValueError, OverflowError) as exc:
+        raise EncodeError(
+            f"A header of the message to task {message.frame.task_name!r} cannot be written: {exc}. Nothing was sent."
+        ) from exc
+    return message

@@ -45,6 +45,8 @@ logger = logging.getLogger("umbel.worker")
 
 BUFFER_SECONDS = 1.0
 """What has waited in the buffer for so long goes back to its queue: another worker may be free."""
+BACKLOG = 2000
+"""So many endings that are not stored yet, and nothing more is fetched."""
 TICK = 0.020
 LINGER_SECONDS = 0.2
 """How long the connection of a dead child may stay open. It does where a process that the task forked has inherited it."""
@@ -97,7 +99,14 @@ class Node:
         """Work until ``stop``. Raises whatever one of the loops could not handle, after giving work back."""
         self._loop = asyncio.get_running_loop()
         adopted = self.store is not None and self.broker.adopt(self.store)
-        self.settler = Settler(self.broker, self.store, adopted=adopted, settled=self._settled)
+        self.settler = Settler(
+            self.broker,
+            self.store,
+            adopted=adopted,
+            settled=self._settled,
+            lease=self.settings.lease,
+        )
+        self.settler.on_flush = lambda: self.fetcher.credit()
         self.fetcher = self._make_fetcher()
         await self._connect()
         fetching = asyncio.create_task(self.fetcher.run(), name="fetch")
@@ -128,7 +137,8 @@ class Node:
 
     def _make_fetcher(self) -> Fetcher:
         fetcher = Fetcher(self.settings, self.broker, self.inflight, self.settler, self.judge, self.journal)
-        fetcher.wanted = self.crew.wanted
+        fetcher.wanted = self._wanted
+        fetcher.renew = self._renew_now
         fetcher.admit = self._admit
         fetcher.end = self._end
         return fetcher
@@ -179,10 +189,13 @@ class Node:
                 child.retiring = True
                 child.handed.clear()
                 self.kill(child)
-                self._release([held for held in interrupted if held.doomed is None])
                 for held in interrupted:
                     if held.doomed is not None:
                         self._end(held, held.doomed, _sentence(held, "was killed"))
+                    elif held.receipt is None:
+                        self._end(held, "lost", "the worker was stopped")
+                    else:
+                        self._release([held])
         # 5. Let the last endings reach the store, then let the children go.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.settler.drained(), FLUSH_SECONDS)
@@ -213,6 +226,10 @@ class Node:
 
     # -- from the broker -------------------------------------------------------------------------------
 
+    def _wanted(self) -> int:
+        # While endings cannot be stored, every further task would only add to what this process has to remember.
+        return 0 if self.settler.backlog() > BACKLOG else self.crew.wanted()
+
     def _admit(self, calls: list[Held]) -> None:
         self.crew.offer(calls)
         self._deal()
@@ -220,19 +237,23 @@ class Node:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(self.settings.lease / 3)
-            receipts = self.inflight.receipts()
-            if not receipts:
-                continue
             try:
-                stale = await self.broker.extend(list(receipts), lease=self.settings.lease)
+                await self._renew_now()
             except OperationalError as exc:
-                logger.error("Cannot renew %d leases: %s", len(receipts), exc)
-                continue
-            for receipt in stale:
-                held = receipts[receipt]
-                if self.inflight.get(held.seq) is held and held.receipt == receipt:
-                    held.lease_lost = True
-                    self.journal.lease_lost(held)
+                logger.error("Cannot renew leases: %s", exc)
+
+    async def _renew_now(self) -> None:
+        receipts = self.inflight.receipts()
+        if not receipts:
+            return
+        for receipt in await self.broker.extend(list(receipts), lease=self.settings.lease):
+            held = receipts[receipt]
+            if self.inflight.get(held.seq) is held and held.receipt == receipt:
+                held.lease_lost = True
+                self.journal.lease_lost(held)
+                if held in self.crew.buffer:
+                    self.crew.buffer.remove(held)
+                    self.inflight.drop(held.seq)
 
     # -- from the children -----------------------------------------------------------------------------
 
@@ -276,8 +297,7 @@ class Node:
             child.measure(finished, self._now())
             self._retire_if_due(child)
         if self._stop.is_set():
-            if not self.crew.busy():
-                self._quiet.set()
+            self._hush()
         else:
             self._deal()
             self.fetcher.credit()
@@ -286,8 +306,7 @@ class Node:
         held = child.handed.get(report.seq)
         if held is None:
             return
-        held.begun_at = self._now()
-        if report.payload is not None:
+        if report.payload is not None and not held.lease_lost:
             self.settler.record(
                 Record(task_id=held.frame.task_id, state="STARTED", payload=report.payload, ttl=report.ttl)
             )
@@ -295,7 +314,8 @@ class Node:
             self._deadlines.begin(child, held, report.hard)
 
     def _done(self, held: Held, done: Done) -> None:
-        self.journal.done(held, done)
+        if not held.lease_lost:
+            self.journal.done(held, done)
         record = None
         if done.payload is not None and not held.lease_lost:
             record = Record(task_id=done.task_id, state=done.state, payload=done.payload, ttl=done.ttl)
@@ -323,9 +343,10 @@ class Node:
         for held in calls:
             if held.doomed is not None:
                 self._end(held, held.doomed, _sentence(held, how))
-            elif guilty:
+            elif guilty and held.receipt is not None:
                 neighbours.append(held)
             else:
+                # Acknowledged early, it must not run twice: that is what early acknowledgement is chosen for.
                 self._end(held, "lost", how)
         self.crew.offer(neighbours, first=True)
         self._forget_child(child)
@@ -335,10 +356,15 @@ class Node:
         self.crew.remove(child)
         if self._stop.is_set():
             self._release(self.crew.recall_all(self._now()))
-            self._quiet.set()
+            self._hush()
         else:
             self._deal()
             self.fetcher.credit()
+
+    def _hush(self) -> None:
+        """Let a shutdown go on when nothing runs any more. One child that is done says nothing of the others."""
+        if not self.crew.busy():
+            self._quiet.set()
 
     def _retire_if_due(self, child: Child) -> None:
         if child.most is not None and child.finished >= child.most and not child.retiring:
@@ -391,7 +417,7 @@ class Node:
         if held is None:
             return
         self.inflight.drop(seq)
-        if stale:
+        if stale and not held.lease_lost:
             self.journal.lease_lost(held)
         elif held.parked:
             self._upkeep.parked(held.frame.task_name)
@@ -480,8 +506,10 @@ class _Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._child.gone = True
-        self.data_received(self._child.last_words())
-        self._node.lost_child(self._child)
+        try:
+            self.data_received(self._child.last_words())
+        finally:
+            self._node.lost_child(self._child)
 
 
 def _sentence(held: Held, how: str) -> str:

@@ -41,7 +41,7 @@ from umbel.task import Task, setting_of
 from umbel.worker import limits
 from umbel.worker.follow import Failed, FollowUps
 from umbel.worker.ipc import Begun, Done, Handed, Progress, Report
-from umbel.worker.outcomes import Records, error_line, traceback_text, utc_now
+from umbel.worker.outcomes import Records, error_line, traceback_text, utc_now, writable
 
 if TYPE_CHECKING:
     from umbel.app import Umbel
@@ -212,6 +212,8 @@ class Runner:
 
     def _reporter(self, seq: int, task_id: str) -> Callable[[str, Any, str | None], None]:
         def report(state: str, meta: Any, other_id: str | None) -> None:
+            if not isinstance(state, str):
+                raise TypeError(f"The state of a task is a string, not {type(state).__name__} {state!r}.")
             payload, ttl = self._records.state(other_id or task_id, state, meta)
             self._report(Progress(seq, other_id or task_id, state, payload, ttl))
 
@@ -281,7 +283,7 @@ class Runner:
             self._succeed(execution, decision, done, ended.value)
         elif isinstance(error, Retry):
             done.replacement = self._follow.retry(envelope, error)
-            done.reason = str(error)
+            done.reason = _said(error)
             if decision.state:
                 done.state = decision.state
                 done.payload, done.ttl = self._records.retry(envelope, error, request)
@@ -300,7 +302,7 @@ class Runner:
             done.state = decision.state
             done.payload, done.ttl = self._records.success(envelope, value, execution.request)
         if self._describe:
-            done.summary = safe_repr(value)
+            done.summary = writable(safe_repr(value))
 
     def _fail(self, execution: Execution, decision: Decision, done: Done, error: BaseException) -> None:
         envelope = execution.envelope
@@ -333,6 +335,14 @@ def _aware(time: datetime) -> datetime:
 
 def _parked(call: Handed, envelope: Envelope, reason: str) -> Done:
     return Done(call.seq, "unknown", settle="park", reason=reason, name=envelope.task, task_id=envelope.id)
+
+
+def _said(retry: Retry) -> str:
+    """What a retry says of itself, whatever the error behind it does when it is asked for its repr."""
+    try:
+        return writable(str(retry))
+    except Exception:  # noqa: BLE001 - the code of the task's own exception
+        return f"Retry: {type(retry.exc).__name__}"
 
 
 class _ThreadLoops:
