@@ -234,23 +234,30 @@ def test_nothing_but_exceptions_is_ever_called(module: str, name: str) -> None:
     assert exc.args == ("exit 1",)
 
 
-def test_a_program_is_not_run_by_a_failure(tmp_path: Any) -> None:
-    (tmp_path / "tool").mkdir()
-    (tmp_path / "tool" / "__init__.py").touch()
-    (tmp_path / "tool" / "__main__.py").write_text("print('ran')\n")
-    (tmp_path / "leaves.py").write_text("raise SystemExit(3)\n")
-    (tmp_path / "shop.py").write_text("class Broke(Exception):\n    pass\n")
+def test_a_failure_imports_nothing(tmp_path: Any) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "__main__.py").write_text("print('ran')\n")
+    (tmp_path / "shop" / "errors.py").write_text("print('imported')\nclass Broke(Exception):\n    pass\n")
+    (tmp_path / "shop" / "__init__.py").write_text(
+        "def __getattr__(name):\n    from shop.errors import Broke\n    return Broke\n"
+    )
     code = (
         "from umbel.codecs.failures import exception_from_failure as back\n"
         "from umbel.core.outcome import Failure as F\n"
-        "for m in ('tool.__main__', 'leaves', 'shop'):\n"
-        "    e = back(F(exc_type='Broke', exc_module=m, exc_message=[]))\n"
-        "    print(m, type(e).__mro__[1].__name__)\n"
+        "def look():\n"
+        "    for m in ('shop', 'shop.errors', 'shop.__main__'):\n"
+        "        print(type(back(F(exc_type='Broke', exc_module=m, exc_message=[]))).__mro__[1].__name__)\n"
+        "look()\n"
+        "import shop\n"
+        "look()\n"
+        "import shop.errors\n"
+        "look()\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
     )
-    assert done.stdout.splitlines() == ["tool.__main__ TaskError", "leaves TaskError", "shop Exception"]
+    unknown = ["TaskError"] * 3
+    assert done.stdout.splitlines() == [*unknown, *unknown, "imported", "TaskError", "Exception", "TaskError"]
 
 
 def test_the_remote_traceback_is_shown() -> None:

@@ -7,7 +7,7 @@ for them, so that Celery's clients rebuild theirs, and Celery's come back as our
 from __future__ import annotations
 
 import functools
-import importlib
+import inspect
 import sys
 import traceback
 from typing import Any
@@ -108,12 +108,12 @@ def _traceback_text(exc: BaseException) -> str:
 def exception_from_failure(failure: Failure) -> Exception:
     """The exception that `failure` describes, with the remote traceback as its ``__cause__``.
 
-    It is of the class that was raised when that can be imported here and takes the args. A class that does not take
-    them gets a subclass that does, so that ``except`` still finds it; a class that cannot be found, or one outside
-    ``Exception`` (``SystemExit`` raised in a task must not end its caller), becomes a ``TaskError`` of the same name.
+    It is of the class that was raised when the module of that class has been imported here and the class takes the
+    args. A class that does not take them gets a subclass that does, so that ``except`` still finds it; a class that is
+    not found, or one outside ``Exception`` (``SystemExit`` raised in a task must not end its caller), becomes a
+    ``TaskError`` of the same name. Celery's, billiard's and kombu's become those of ``umbel.errors``.
 
-    A stored failure is data from outside: reading it imports the module that it names, if there is one, and calls
-    nothing but exception classes.
+    A stored failure is data from outside: reading it imports nothing, and calls nothing but exception classes.
     """
     exc = _rebuild(failure)
     if failure.traceback:
@@ -142,29 +142,15 @@ def _find_class(module_name: str, qualname: str) -> type[Exception] | None:
         ours = getattr(errors, qualname, None) if qualname in errors.__all__ else None
         if ours is not None:
             return _as_exception_class(ours)
-    found: Any = _module(module_name)
+    found: Any = sys.modules.get(module_name)
     for name in qualname.split("."):
-        try:
-            found = getattr(found, name)
-        except Exception:  # noqa: BLE001 - a module's own __getattr__ may raise anything; it means: not here
-            return None
+        # Statically: a module's own __getattr__ may import others.
+        found = inspect.getattr_static(found, name, None)
     return _as_exception_class(found)
 
 
 def _as_exception_class(found: Any) -> type[Exception] | None:
     return found if isinstance(found, type) and issubclass(found, Exception) else None
-
-
-def _module(name: str) -> Any:
-    if name in sys.modules:
-        return sys.modules[name]
-    # A name with underscores in front is never that of an exception's home, and importing a __main__ runs a program.
-    if not all(part.isidentifier() and not part.startswith("__") for part in name.split(".")):
-        return None
-    try:
-        return importlib.import_module(name)
-    except (Exception, SystemExit):  # noqa: BLE001 - whatever the module does when imported, the failure must be shown
-        return None
 
 
 @functools.lru_cache(maxsize=256)
