@@ -164,9 +164,18 @@ class Unspeakable(Exception):
 
 @app.task
 def odd_error(kind: str) -> None:
-    """Errors that are hard to write down."""
+    raise_odd_error(kind)
+
+
+@app.task
+async def odd_error_async(kind: str) -> None:
+    raise_odd_error(kind)
+
+
+def raise_odd_error(kind: str) -> None:
+    """Errors that are hard to write down, or mean something else to somebody."""
     if kind == "recursion":
-        odd_error(kind)
+        raise_odd_error(kind)
     circular = ValueError("circular")
     circular.args = (circular,)
     errors = {
@@ -176,6 +185,9 @@ def odd_error(kind: str) -> None:
         "circular": circular,
         "group": ExceptionGroup("both", [ValueError(1), KeyError("a")]),
         "interrupt": KeyboardInterrupt(),
+        "exit": SystemExit(4),
+        "stop": StopIteration(),
+        "cancelled": asyncio.CancelledError(),
         "generator": GeneratorExit(),
         "local": type("Local", (Exception,), {})("of no module"),
     }

@@ -82,6 +82,9 @@ def test_sys_exit_ends_the_task_not_the_process(running: Running) -> None:
         ("recursion", "RecursionError"),
         ("group", "ExceptionGroup"),
         ("interrupt", "KeyboardInterrupt"),
+        ("exit", "SystemExit"),
+        ("stop", "StopIteration"),
+        ("cancelled", "CancelledError"),
         ("generator", "GeneratorExit"),
         ("local", "Local"),
     ],
@@ -89,10 +92,12 @@ def test_sys_exit_ends_the_task_not_the_process(running: Running) -> None:
 def test_an_error_that_is_hard_to_write_down_is_a_failure_like_any(
     running: Running, kind: str, name: str
 ) -> None:
-    result = running.site.call("odd_error", kind)
-    error = result.get(timeout=WAIT, propagate=False)
-    assert result.state == "FAILURE"
-    assert type(error).__name__ == name
+    plain, coroutine = running.site.call("odd_error", kind), running.site.call("odd_error_async", kind)
+    assert type(plain.get(timeout=WAIT, propagate=False)).__name__ == name
+    # Python itself makes this one of a StopIteration that leaves a coroutine.
+    expected = "RuntimeError" if kind == "stop" else name
+    assert type(coroutine.get(timeout=WAIT, propagate=False)).__name__ == expected
+    assert plain.state == coroutine.state == "FAILURE"
 
 
 def test_text_that_utf_8_cannot_hold_comes_back(running: Running) -> None:
