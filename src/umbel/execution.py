@@ -167,7 +167,7 @@ def _hook(task: Task[..., Any], name: str, *args: Any) -> None:
     """Call a hook. What it raises is logged: the task has ended, and stays as it ended."""
     try:
         getattr(task, name)(*args)
-    except Exception:
+    except BaseException:
         log.exception(
             "The hook %s of task %s raised; the ending of the task is not changed by it", name, task.name
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -55,6 +55,3 @@ class ResultMeta(msgspec.Struct, kw_only=True):
     retries: int | None = None
     queue: str | None = None
     stamps: dict[str, Any] | None = None
-
-
-Kind = Literal["success", "failure", "retry", "ignored", "rejected", "revoked", "lost", "timeout"]

@@ -87,7 +87,12 @@ class Child:
         assert self.transport is not None, "a child has room only after it has reported over its connection"
         os.write(self._tokens_write, bytes(len(calls)))
         self.transport.write(
-            encode([Handed(held.seq, held.frame, held.deliveries, held.report_begin) for held in calls])
+            encode(
+                [
+                    Handed(held.seq, held.frame, held.deliveries, held.report_begin, held.queue)
+                    for held in calls
+                ]
+            )
         )
         for held in calls:
             self.handed[held.seq] = held

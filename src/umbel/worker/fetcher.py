@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from umbel.core.policy import Ending
 from umbel.errors import OperationalError
@@ -41,10 +41,10 @@ class Fetcher:
         self._judge = judge
         self._journal = journal
         self._credit = asyncio.Event()
-        self.last_fetch: float | None = None
-        """The loop's time when the broker last answered."""
         self.wanted: Callable[[], int] = lambda: 0
         self.admit: Callable[[list[Held]], None] = lambda calls: None
+        self.renew: Callable[[], Awaitable[None]] = _nothing
+        """Renews the leases of all that is held."""
         self.end: Callable[[Held, Ending, str], None] = lambda held, ending, reason: None
 
     def credit(self) -> None:
@@ -61,6 +61,10 @@ class Fetcher:
                 await self._credit.wait()
                 continue
             try:
+                if failures:
+                    # Leases may have ended while the broker was away. Renewed first, they are still ours; otherwise
+                    # this very call could bring back what is running here.
+                    await self.renew()
                 deliveries = await self._broker.reserve(
                     self._settings.queues,
                     limit=wanted,
@@ -68,7 +72,6 @@ class Fetcher:
                     wait=RESERVE_WAIT,
                     holder=self._settings.id,
                 )
-                self.last_fetch = asyncio.get_running_loop().time()
                 await self._take(deliveries)
             except OperationalError as exc:
                 pause = pause_after(failures)
@@ -88,6 +91,8 @@ class Fetcher:
             frame = delivery.frame
             if frame is None:
                 self._bury_garbage(delivery)
+                continue
+            if delivery.count > 1 and self._inflight.comes_back(delivery, frame):
                 continue
             held = self._inflight.add(delivery, frame, now)
             refusal = self._judge.refuse(held, revoked=delivery.revoked)
@@ -135,6 +140,10 @@ class Fetcher:
             "Buried a message of queue %s that cannot be read: %s", delivery.receipt.queue, delivery.problem
         )
         self._settler.add(0, Bury(receipt=delivery.receipt, reason=delivery.problem or "not a message"))
+
+
+async def _nothing() -> None:
+    """Renew nothing."""
 
 
 def _has_hard_limit(frame: Frame) -> bool:

@@ -23,10 +23,10 @@ class Held(msgspec.Struct, kw_only=True, gc=False):
     """Of this call in all: by the broker's count, and by the crashes written in its headers."""
     since: float
     """The loop's time when it came, or came back, into the buffer."""
+    queue: str = ""
+    """The queue that it came from, and goes back to. A header may name another one (Celery's routing keys)."""
     report_begin: bool = False
     hard_limit: float | None = None
-    begun_at: float | None = None
-    """The loop's time at which the child said that it began, where it was asked to say so."""
     doomed: Ending | None = None
     """The node has killed its child on account of this call: the ending that it gets."""
     lease_lost: bool = False
@@ -52,12 +52,29 @@ class Inflight:
         held = Held(
             seq=next(self._numbers),
             frame=frame,
+            queue=delivery.receipt.queue,
             receipt=delivery.receipt,
             deliveries=delivery.count + _whole(frame.headers.get(DELIVERIES_HEADER)),
             since=now,
         )
         self._by_seq[held.seq] = held
         return held
+
+    def comes_back(self, delivery: Delivery, frame: Frame) -> bool:
+        """Whether `delivery` is of a call that this node holds already: its lease had ended for all that.
+
+        The call goes on under the new receipt; it must not run beside itself.
+        """
+        held = self.find(frame.task_id) if frame.task_id else None
+        if (
+            held is None
+            or held.receipt is None
+            or held.frame.headers.get("retries") != frame.headers.get("retries")
+        ):
+            return False
+        held.receipt = delivery.receipt
+        held.lease_lost = False
+        return True
 
     def get(self, seq: int) -> Held | None:
         """The call of that number; None when it is not held any more."""

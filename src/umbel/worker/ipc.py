@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import struct
 import threading
@@ -37,6 +38,8 @@ class Handed(msgspec.Struct, array_like=True, gc=False):
     """How often the call has been delivered, this time included."""
     report_begin: bool = False
     """Say when it begins: somebody times it or shows it as STARTED."""
+    queue: str = ""
+    """The queue that it came from."""
 
 
 # ------------------------------------------------------------------------------------------- child -> node
@@ -105,8 +108,33 @@ _report_decoder = msgspec.msgpack.Decoder(Report)
 
 def encode(message: Any) -> bytes:
     """One frame: four bytes of length, then msgpack."""
-    data = _encoder.encode(message)
+    try:
+        data = _encoder.encode(message)
+    except UnicodeEncodeError:
+        # Half of a surrogate pair, as in the name of a file that is not UTF-8: shown as an escape from here on.
+        plain = msgspec.to_builtins(message, builtin_types=(bytes, bytearray, memoryview))
+        data = _encoder.encode(writable(plain))
     return LENGTH.pack(len(data)) + data
+
+
+def text(value: str) -> str:
+    """`value` as UTF-8 can hold it."""
+    return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+
+
+def writable(value: Any) -> Any:
+    """`value` with every text in it made fit for UTF-8.
+
+    >>> writable(["caf\udce9"])
+    ['caf\\\\udce9']
+    """
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, dict):
+        return {writable(key): writable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [writable(item) for item in value]
+    return value
 
 
 class FrameBuffer:
@@ -180,6 +208,14 @@ class ChildEnd:
         data = encode(report)
         with self._sending:
             self.sock.sendall(data)
+
+    def interject(self, report: Report) -> None:
+        """``report`` while a task runs. Its soft limit may strike at any moment, but not in the middle of a frame."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+        try:
+            self.report(report)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def close(self) -> None:
         """Close socket and pipe."""

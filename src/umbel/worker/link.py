@@ -31,11 +31,7 @@ class Stop(msgspec.Struct, array_like=True, tag=2):
     mode: Literal["warm", "cold"]
 
 
-class NodeReady(msgspec.Struct, array_like=True, tag=3):
-    """node -> supervisor: connected, ready for work."""
-
-
-Message = NewChild | ChildDied | Stop | NodeReady
+Message = NewChild | ChildDied | Stop
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Message)

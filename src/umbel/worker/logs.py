@@ -11,6 +11,7 @@ from typing import Any, TextIO
 import msgspec
 
 from umbel.context import current_request, get_current_task
+from umbel.worker.ipc import writable
 
 TASK_LOGGER = "umbel.task"
 """Parent of the loggers that ``get_task_logger`` returns."""
@@ -76,7 +77,10 @@ class JsonFormatter(logging.Formatter):
                 fields[name] = value
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(fields, enc_hook=str).decode()
+        try:
+            return msgspec.json.encode(fields, enc_hook=str).decode()
+        except UnicodeEncodeError:
+            return msgspec.json.encode(writable(fields), enc_hook=str).decode()
 
 
 class LogSettings(msgspec.Struct, kw_only=True, frozen=True):
@@ -94,7 +98,7 @@ class LogSettings(msgspec.Struct, kw_only=True, frozen=True):
 
 def set_up(settings: LogSettings) -> ProcessName:
     """Give the ``umbel`` loggers handlers. Returns the filter that names the process, to be renamed after a fork."""
-    stream: TextIO = open(settings.file, "a") if settings.file else sys.stderr  # noqa: SIM115 - open for life
+    stream: TextIO = open(settings.file, "a", errors="backslashreplace") if settings.file else sys.stderr  # noqa: SIM115 - open for life
     name = ProcessName("MainProcess")
     colour = settings.colour if settings.colour is not None else not settings.file and stream.isatty()
 

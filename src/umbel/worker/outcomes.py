@@ -15,6 +15,7 @@ from umbel.context import Request
 from umbel.core.envelope import Envelope
 from umbel.core.outcome import FAILURE, RETRY, STARTED, SUCCESS, ResultMeta
 from umbel.errors import EncodeError, Retry
+from umbel.worker.ipc import text
 
 if TYPE_CHECKING:
     from umbel.app import Umbel
@@ -120,18 +121,9 @@ class Records:
 
 def error_line(exc: BaseException) -> str:
     """`exc` on one line: its class and what it says."""
-    return writable("".join(traceback.format_exception_only(exc)).strip())
+    return text("".join(traceback.format_exception_only(exc)).strip())
 
 
 def traceback_text(exc: BaseException) -> str:
     """The traceback of `exc` and its causes, from the task's own frame on."""
-    return writable("".join(traceback.format_exception(exc)))
-
-
-def writable(text: str) -> str:
-    r"""`text` as UTF-8 can hold it. Names of files, for one, may have half of a surrogate pair in them.
-
-    >>> writable("caf\udce9")
-    'caf\\udce9'
-    """
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+    return text("".join(traceback.format_exception(exc)))

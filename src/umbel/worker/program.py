@@ -199,7 +199,7 @@ class Program:
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
                 runner.run(main)
-        except BrokerUnavailable as exc:
+        except (BrokerUnavailable, ConfigurationError) as exc:
             logger.critical("%s Giving up.", exc)
             return GIVE_UP
         return 0
@@ -213,7 +213,7 @@ class Program:
         runner = Runner(
             self.app,
             hostname=self.name,
-            report=end.report,
+            report=end.interject,
             soft_limit=soft_limit,
             describe=logging.getLogger("umbel.worker.tasks").isEnabledFor(logging.INFO),
         )

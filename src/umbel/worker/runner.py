@@ -24,6 +24,7 @@ from umbel.codecs.protocol import decode_call
 from umbel.codecs.reprs import safe_repr
 from umbel.context import Request, running
 from umbel.core.envelope import Envelope
+from umbel.core.outcome import FAILURE
 from umbel.core.policy import Decision, Rules, decide
 from umbel.errors import (
     CapabilityError,
@@ -40,8 +41,8 @@ from umbel.result import AsyncResult
 from umbel.task import Task, setting_of
 from umbel.worker import limits
 from umbel.worker.follow import Failed, FollowUps
-from umbel.worker.ipc import Begun, Done, Handed, Progress, Report
-from umbel.worker.outcomes import Records, error_line, traceback_text, utc_now, writable
+from umbel.worker.ipc import Begun, Done, Handed, Progress, Report, text
+from umbel.worker.outcomes import Records, error_line, traceback_text, utc_now
 
 if TYPE_CHECKING:
     from umbel.app import Umbel
@@ -98,6 +99,12 @@ class Runner:
 
     def run(self, call: Handed) -> Done:
         """Run `call` in this thread; a coroutine function runs in a loop that belongs to the thread."""
+        try:
+            return self._run(call)
+        except BaseException as exc:  # noqa: BLE001 - a limit that strikes late, an exit in an odd place
+            return self._broken(call, exc)
+
+    def _run(self, call: Handed) -> Done:
         prepared = self._prepare(call)
         if isinstance(prepared, Done):
             return prepared
@@ -115,6 +122,14 @@ class Runner:
 
     async def arun(self, call: Handed) -> Done:
         """Run `call` in this loop; a plain function runs in a thread."""
+        try:
+            return await self._arun(call)
+        except asyncio.CancelledError:
+            raise  # the child shuts down
+        except BaseException as exc:  # noqa: BLE001
+            return self._broken(call, exc)
+
+    async def _arun(self, call: Handed) -> Done:
         prepared = self._prepare(call)
         if isinstance(prepared, Done):
             return prepared
@@ -123,12 +138,26 @@ class Runner:
         with running(task, request):
             try:
                 self._begin(execution)
-                value = await self._acall(execution)
+                value = (
+                    await self._awaited(execution)
+                    if task.is_async
+                    else (await self._in_thread(execution)).open()
+                )
             except BaseException as exc:  # noqa: BLE001 - every way out of a task is an ending
                 ended = raised(task, request, _from_the_task_on(exc))
             else:
                 ended = returned(task, request, value)
             return self._finish(execution, ended)
+
+    def _broken(self, call: Handed, exc: BaseException) -> Done:
+        """The ending of a run that went wrong outside of its task: a failure like any other, and not silence."""
+        frame = call.frame
+        logger.error("Task %s[%s] ended in an odd place.", frame.task_name, frame.task_id, exc_info=exc)
+        done = Done(call.seq, "failure", reason=error_line(exc), name=frame.task_name, task_id=frame.task_id)
+        if frame.task_id:
+            done.state = FAILURE
+            done.payload, done.ttl = self._records.failure_of(frame.task_id, exc)
+        return done
 
     # -- step by step ----------------------------------------------------------------------------------
 
@@ -143,6 +172,9 @@ class Runner:
             task = self._app.tasks[envelope.task]
         except NotRegistered:
             return _parked(call, envelope, f"No worker here knows the task {envelope.task!r}.")
+        if call.queue and envelope.queue != call.queue:
+            # Where Celery names exchange and routing key, the header is not the queue that a retry has to go back to.
+            envelope = msgspec.structs.replace(envelope, queue=call.queue)
         if envelope.embed.chord is not None:
             # Run without being counted, it would leave its chord waiting for ever. Nor can it be parked: parked messages
             # come back as soon as a worker knows their task, and this one does.
@@ -236,14 +268,15 @@ class Runner:
         with self._soft_limit(seconds) if seconds else nullcontext():
             return task(*envelope.args, **envelope.kwargs)
 
-    async def _acall(self, execution: Execution) -> Any:
-        task = execution.task
-        if task.is_async:
-            return await self._awaited(execution)
+    async def _in_thread(self, execution: Execution) -> _Box:
+        def run() -> _Box:
+            try:
+                return _Box(self._call(execution))
+            except BaseException as exc:  # noqa: BLE001 - raised again by open()
+                return _Box(error=exc)
+
         context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(
-            None, lambda: context.run(self._call, execution)
-        )
+        return await asyncio.get_running_loop().run_in_executor(None, context.run, run)
 
     async def _awaited(self, execution: Execution) -> Any:
         envelope = execution.envelope
@@ -302,7 +335,7 @@ class Runner:
             done.state = decision.state
             done.payload, done.ttl = self._records.success(envelope, value, execution.request)
         if self._describe:
-            done.summary = writable(safe_repr(value))
+            done.summary = text(safe_repr(value))
 
     def _fail(self, execution: Execution, decision: Decision, done: Done, error: BaseException) -> None:
         envelope = execution.envelope
@@ -340,9 +373,25 @@ def _parked(call: Handed, envelope: Envelope, reason: str) -> Done:
 def _said(retry: Retry) -> str:
     """What a retry says of itself, whatever the error behind it does when it is asked for its repr."""
     try:
-        return writable(str(retry))
+        return text(str(retry))
     except Exception:  # noqa: BLE001 - the code of the task's own exception
         return f"Retry: {type(retry.exc).__name__}"
+
+
+class _Box(msgspec.Struct):
+    """What a function returned or raised, on its way out of a thread.
+
+    As a value: futures and coroutines give StopIteration and GeneratorExit meanings of their own, and the task would never end.
+    """
+
+    value: Any = None
+    error: BaseException | None = None
+
+    def open(self) -> Any:
+        """The value; or raises the error."""
+        if self.error is not None:
+            raise self.error
+        return self.value
 
 
 class _ThreadLoops:

@@ -26,11 +26,22 @@ Settled = Callable[[int, bool], None]
 class Settler:
     """Carries out settlements and stores records, in the order in which they come."""
 
-    def __init__(self, broker: Broker, store: ResultStore | None, *, adopted: bool, settled: Settled) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        store: ResultStore | None,
+        *,
+        adopted: bool,
+        settled: Settled,
+        lease: float = 30.0,
+    ) -> None:
         self._broker = broker
         self._store = store
         self._adopted = adopted
         self._settled = settled
+        self._lease = lease
+        self.on_flush: Callable[[], None] = lambda: None
+        """Called whenever something has been stored."""
         self._settlements: list[tuple[int, Settlement]] = []
         self._records: list[Record] = []
         self._outgoing: list[Outgoing] = []
@@ -40,12 +51,13 @@ class Settler:
 
     def add(self, seq: int, settlement: Settlement) -> None:
         """Settle the call `seq`. Its record travels with it where the store allows, before it otherwise."""
-        if not self._adopted and isinstance(settlement, (Ack, Retry, Bury)) and settlement.record is not None:
-            self._records.append(settlement.record)
-            settlement.record = None
         self._settlements.append((seq, settlement))
         self._idle.clear()
         self._work.set()
+
+    def backlog(self) -> int:
+        """How much waits to be stored."""
+        return len(self._settlements) + len(self._records) + len(self._outgoing)
 
     def record(self, record: Record) -> None:
         """Store a record that ends nothing: STARTED, progress, the outcome of a call acknowledged early."""
@@ -69,6 +81,7 @@ class Settler:
                 while self._settlements or self._records or self._outgoing:
                     await self._flush()
                     failures = 0
+                    self.on_flush()
             except OperationalError as exc:
                 pause = _PAUSES[min(failures, len(_PAUSES) - 1)]
                 failures += 1
@@ -102,9 +115,30 @@ class Settler:
             return
         batch = self._settlements[:BATCH]
         if batch:
+            if not self._adopted:
+                await self._store_apart(batch)
             stale = await self._broker.settle([settlement for _, settlement in batch])
             del self._settlements[: len(batch)]
             self._tell(batch, stale)
+
+    async def _store_apart(self, batch: list[tuple[int, Settlement]]) -> None:
+        """Store the records of `batch` in a store that the broker cannot write to.
+
+        Asking for the leases once more is the fence: what a superseded run produced is not written.
+        """
+        recorded = [
+            (settlement.receipt, settlement.record, settlement)
+            for _, settlement in batch
+            if isinstance(settlement, (Ack, Retry, Bury)) and settlement.record is not None
+        ]
+        if not recorded:
+            return
+        stale = set(await self._broker.extend([receipt for receipt, _, _ in recorded], lease=self._lease))
+        records = [record for receipt, record, _ in recorded if receipt not in stale]
+        if self._store is not None and records:
+            await self._store.put(records)
+        for _, _, settlement in recorded:
+            settlement.record = None
 
     def _tell(self, batch: list[tuple[int, Settlement]], stale: Collection[Receipt]) -> None:
         lost = set(stale)

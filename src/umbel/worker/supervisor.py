@@ -117,6 +117,8 @@ class Supervisor:
             code = self._reap()
             if code is not None:
                 return code
+            if self._stopping and not self._node_pid:
+                return 0  # the node had died, and waited to be started again: there is nobody to stop
             self._respawn()
             if self._plan.changed is not None and not self._stopping:
                 changed = self._plan.changed()

@@ -28,6 +28,8 @@ class Upkeep:
         self._store = store
         self._tasks = frozenset(tasks)
         self._wake = asyncio.Event()
+        self._pause = 0.0
+        self._again_at = 0.0
         self._told: asyncio.Queue[str] = asyncio.Queue(maxsize=100)
 
     def parked(self, task: str) -> None:
@@ -39,7 +41,22 @@ class Upkeep:
     def heed(self, signal: Signal) -> None:
         """Another node has parked something."""
         if signal.kind == PARKED and not self._tasks.isdisjoint(signal.ids):
-            self._wake.set()
+            self._wake_later()
+
+    def _wake_later(self) -> None:
+        """Bring messages back soon, and less and less soon while they are parked again and again.
+
+        During a rolling deploy an idle worker of old can take them before one of the new ones is free.
+        """
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if now < self._again_at:
+            return
+        if now > self._again_at + UNPARK_SECONDS:
+            self._pause = 0.0
+        self._again_at = now + self._pause
+        loop.call_later(self._pause, self._wake.set)
+        self._pause = min(UNPARK_SECONDS, max(0.25, self._pause * 2))
 
     async def run(self) -> None:
         """Work until cancelled. The signals make it quick; the clock makes it sure."""

@@ -17,6 +17,7 @@ from umbel.codecs.serializers import is_accepted
 from umbel.core.envelope import Envelope
 from umbel.core.frame import DELIVERIES_HEADER, HISTORY_HEADER, Frame
 from umbel.core.policy import Ending, Rules, decide
+from umbel.core.priority import frame_priority
 from umbel.errors import (
     ContentDisallowed,
     MessageError,
@@ -107,7 +108,7 @@ class Judge:
         if expires and _is_past(expires):
             return "expired", f"expired at {expires}"
         if facts is not None and held.deliveries > facts.rules.max_deliveries:
-            return "lost", f"delivered {held.deliveries - 1} times, and no worker finished it"
+            return "lost", f"delivered {held.deliveries - 1} times, and no run came to an end"
         return None
 
     def _accepts(self, content_type: str) -> bool:
@@ -174,7 +175,7 @@ class Judge:
     def resend(self, held: Held) -> Outgoing:
         """A new message for a call that was acknowledged early and has not begun."""
         frame = held.frame
-        return Outgoing(frame=frame, queue=_queue_of(frame), priority=frame.priority)
+        return Outgoing(frame=frame, queue=held.queue, priority=frame_priority(frame))
 
     def _rules(self, frame: Frame) -> Rules:
         facts = self._facts.get(frame.task_name)
@@ -216,16 +217,10 @@ class Judge:
             HISTORY_HEADER: history[-_HISTORY:],
         }
         again = msgspec.structs.replace(frame, headers=headers)
-        return Outgoing(frame=again, queue=_queue_of(frame), priority=frame.priority)
+        return Outgoing(frame=again, queue=held.queue, priority=frame_priority(frame))
 
     def _entry(self, what: str) -> dict[str, Any]:
         return {"at": utc_now().isoformat(timespec="seconds"), "worker": self._hostname, "what": what}
-
-
-def _queue_of(frame: Frame) -> str:
-    info = frame.properties.get("delivery_info")
-    name = info.get("routing_key") if isinstance(info, dict) else None
-    return name if isinstance(name, str) and name else "celery"
 
 
 def _is_past(text: object) -> bool:
