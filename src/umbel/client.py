@@ -107,30 +107,40 @@ class Client:
 
     def send(self, batch: Sequence[Outgoing], options: Options | None = None) -> None:
         """Store `batch`. Raises BrokerUnavailable when that has not worked within ``broker_send_timeout`` seconds."""
+        left = self._app.conf.broker_send_timeout
         begun, deadline = time.monotonic(), None
         while True:
             try:
-                self._app.broker.send_now(batch)
+                self._app.broker.send_now(batch, timeout=left or None)
                 return
             except BrokerUnavailable as exc:
                 deadline = deadline or _Deadline(self._app.conf, options, begun)
                 time.sleep(deadline.pause_after(exc))
+                left = deadline.left()
 
     async def asend(self, batch: Sequence[Outgoing], options: Options | None = None) -> None:
         """``send`` for coroutines, on any event loop."""
+        left = self._app.conf.broker_send_timeout
         begun, deadline = time.monotonic(), None
         while True:
             try:
-                await portal.arun(self._send_on_portal(batch))
+                await portal.arun(self._send_on_portal(batch, left or None))
                 return
             except BrokerUnavailable as exc:
                 deadline = deadline or _Deadline(self._app.conf, options, begun)
                 await asyncio.sleep(deadline.pause_after(exc))
+                left = deadline.left()
 
-    async def _send_on_portal(self, batch: Sequence[Outgoing]) -> None:
-        broker = self._app.broker
-        await broker.open()
-        await broker.send(batch)
+    async def _send_on_portal(self, batch: Sequence[Outgoing], timeout: float | None) -> None:
+        broker, begun = self._app.broker, time.monotonic()
+        try:
+            async with asyncio.timeout(timeout):
+                await broker.open()
+        except TimeoutError:
+            raise BrokerUnavailable(f"{broker.url} did not answer within {timeout:.3g} s.") from None
+        if timeout is not None:
+            timeout = max(timeout - (time.monotonic() - begun), 0.001)
+        await broker.send(batch, timeout=timeout)
 
     # -- what workers send
 
@@ -206,14 +216,29 @@ class _Deadline:
         self._longest = float(policy.get("interval_max") or 0.0)
         self._pause = float(policy.get("interval_start") or 0.0)
         self._tries = 0
-        self._until = begun + conf.broker_send_timeout
+        self._until: float = begun + conf.broker_send_timeout
 
     def pause_after(self, exc: BrokerUnavailable) -> float:
-        """Seconds to wait before the next try. Raises BrokerUnavailable when there is none."""
+        """Seconds to wait before the next try. Raises BrokerUnavailable when there is none.
+
+        There is none after a try whose answer was lost: the message may lie in its queue, or be running already, and a
+        second copy of it would run too.
+        """
         self._tries += 1
+        if exc.in_doubt:
+            error = BrokerUnavailable(
+                f"The message may have been sent, or not: {exc} It is not sent again, because its task might run twice; "
+                "with a task_id of your own, app.AsyncResult(task_id).known() tells."
+            )
+            error.in_doubt = True
+            raise error from exc
         pause = min(self._pause, self._longest) if self._longest else self._pause
         if (self._most is not None and self._tries > self._most) or time.monotonic() + pause >= self._until:
             tries = "1 try" if self._tries == 1 else f"{self._tries} tries"
             raise BrokerUnavailable(f"Nothing was sent, after {tries}: {exc}") from exc
         self._pause += self._step
         return pause
+
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return max(self._until - time.monotonic(), 0.001)

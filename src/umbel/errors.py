@@ -118,6 +118,9 @@ class ContentDisallowed(MessageError):
 class OperationalError(UmbelError):
     """The broker or the result store cannot be reached, or refuses for now. Trying again may help."""
 
+    in_doubt: bool = False
+    """The request was sent and its answer was lost: it may have been carried out."""
+
 
 class BrokerUnavailable(OperationalError):
     """The broker cannot be reached. The message names its URL, never its password."""

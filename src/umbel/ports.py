@@ -6,7 +6,7 @@ call. A **bus** carries hints that may be lost. Each is implemented once per kin
 
 Rules for every method: durations are seconds, never points in time, so that no two clocks need to agree; a
 server that has a clock uses its own. Every method may raise ``OperationalError``; it then has either done all
-of what it was asked or nothing. Backends present this one asynchronous interface; the two ``_now`` methods are
+of what it was asked or nothing; nothing is certain unless the error is ``in_doubt``. Backends present this one asynchronous interface; the two ``_now`` methods are
 the direct way for synchronous callers, safe to call from any thread and after a fork.
 """
 
@@ -261,11 +261,15 @@ class Broker(Protocol):
         """
         ...
 
-    async def send(self, batch: Sequence[Outgoing]) -> None:
-        """Store all of `batch`, or none of it, in one round trip."""
+    async def send(self, batch: Sequence[Outgoing], *, timeout: float | None = None) -> None:
+        """Store all of `batch`, or none of it, in one round trip.
+
+        Raises ``BrokerUnavailable`` when that has not worked after `timeout` seconds, connecting included; None: the
+        backend's own limits, which hold in any case.
+        """
         ...
 
-    def send_now(self, batch: Sequence[Outgoing]) -> None:
+    def send_now(self, batch: Sequence[Outgoing], *, timeout: float | None = None) -> None:
         """``send`` for synchronous callers; needs no ``open``. Any thread; survives a fork."""
         ...
 

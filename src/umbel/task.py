@@ -200,7 +200,8 @@ class Task(Generic[P, R_co]):
 
         Raises TypeError when the function does not take them, EncodeError when one cannot be written in the serializer,
         and BrokerUnavailable when the message could not be stored within ``broker_send_timeout`` seconds. In all
-        three cases nothing was sent. (When the connection breaks while the broker answers, it may have been.)
+        three cases nothing was sent, except when the error is ``in_doubt`` and says so: the connection broke, or time ran
+        out, while the broker was to answer. Such a message is not sent again, because it might run twice.
         """
         return self.app.client.call(self, args, kwargs, None)
 

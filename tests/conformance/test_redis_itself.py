@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import pathlib
 import threading
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from servers import RedisServer, free_port, sentinel
+from umbel import Umbel
 from umbel.backends import open_broker, open_store
 from umbel.errors import BrokerUnavailable, ConfigurationError, OperationalError, StoreFull, StoreUnavailable
 from umbel.ports import Ack, Broker, NodeInfo, Outgoing, Release, ResultStore, Retry, Signal
@@ -170,6 +172,51 @@ class TestReachingIt:
             with pytest.raises(BrokerUnavailable, match=r"within 0\.3 s"):
                 broker.send_now([task("x")])
             run_scenario(scenario())
+
+    def test_a_timeout_bounds_a_send_whether_or_not_it_is_connected(self, tmp_path: pathlib.Path) -> None:
+        with RedisServer(tmp_path) as server:
+            connected, fresh = open_broker(server.url()), open_broker(server.url())
+
+            async def scenario() -> None:
+                await connected.open()
+                server.command("CLIENT", "PAUSE", "60000", "ALL")
+                for broker, in_doubt in ((connected, True), (fresh, False)):
+                    for send in (broker.send, functools.partial(asyncio.to_thread, broker.send_now)):
+                        begun = time.monotonic()
+                        with pytest.raises(BrokerUnavailable) as raised:
+                            await send([task("x")], timeout=3 * SHORT)
+                        assert 2 * SHORT < time.monotonic() - begun < 10 * SHORT
+                        assert raised.value.in_doubt is in_doubt
+                await connected.close()
+                await fresh.close()
+
+            connected.send_now([task("x")])
+            run_scenario(scenario())
+
+    @pytest.mark.parametrize("options", [{}, {"socket_timeout": 2 * SHORT}])
+    def test_a_call_whose_answer_is_lost_is_stored_once(
+        self, tmp_path: pathlib.Path, options: dict[str, Any]
+    ) -> None:
+        with RedisServer(tmp_path) as server:
+            app = Umbel(
+                "pause",
+                broker=server.url(),
+                broker_transport_options=options,
+                broker_send_timeout=5 * SHORT,
+                set_as_current=False,
+            )
+            call = app.task(name="tasks.add")(lambda: None)
+            call.delay()
+            for attempt, words in ((1, "may have been sent, or not"), (2, "Nothing was sent, after")):
+                server.command("CLIENT", "PAUSE", "2000", "ALL")
+                begun = time.monotonic()
+                with pytest.raises(BrokerUnavailable, match=words) as raised:
+                    call.delay()  # on the open connection; the second time there is none
+                assert time.monotonic() - begun < 10 * SHORT
+                assert raised.value.in_doubt is (attempt == 1)
+                stored = server.command("LLEN", "celery")  # answered when the pause is over
+                assert stored in (1, 2), "the one in doubt may have come in, once"
+            app.close()
 
 
 class TestLosingIt:

@@ -117,9 +117,9 @@ class CountingBroker:
         self._broker = broker
         self.batches: list[int] = []
 
-    def send_now(self, batch: Sequence[Outgoing]) -> None:
+    def send_now(self, batch: Sequence[Outgoing], *, timeout: float | None = None) -> None:
         self.batches.append(len(batch))
-        self._broker.send_now(batch)
+        self._broker.send_now(batch, timeout=timeout)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._broker, name)
@@ -687,11 +687,11 @@ def test_coroutines_have_the_deadline_too(make_app: MakeApp, dead_url: str) -> N
 
 
 class Flaky(CountingBroker):
-    def send_now(self, batch: Sequence[Outgoing]) -> None:
+    def send_now(self, batch: Sequence[Outgoing], *, timeout: float | None = None) -> None:
         if len(self.batches) < 2:
             self.batches.append(0)
             raise BrokerUnavailable("not yet")
-        super().send_now(batch)
+        super().send_now(batch, timeout=timeout)
 
 
 def test_a_broker_that_comes_back_gets_the_message_once(app: Umbel) -> None:

@@ -55,10 +55,10 @@ class MemoryBroker:
         self._adopted = isinstance(store, MemoryStore) and store.is_in(self._place)
         return self._adopted
 
-    async def send(self, batch: Sequence[Outgoing]) -> None:
+    async def send(self, batch: Sequence[Outgoing], *, timeout: float | None = None) -> None:
         self.send_now(batch)
 
-    def send_now(self, batch: Sequence[Outgoing]) -> None:
+    def send_now(self, batch: Sequence[Outgoing], *, timeout: float | None = None) -> None:
         _refuse_unwritable(batch)
         with self._place.use() as place:
             for out in batch:

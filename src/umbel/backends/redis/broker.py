@@ -124,11 +124,11 @@ class RedisBroker:
 
     # -- sending
 
-    async def send(self, batch: Sequence[Outgoing]) -> None:
-        await self._sender.send(batch)
+    async def send(self, batch: Sequence[Outgoing], *, timeout: float | None = None) -> None:
+        await self._sender.send(batch, timeout)
 
-    def send_now(self, batch: Sequence[Outgoing]) -> None:
-        self._sender.send_now(batch)
+    def send_now(self, batch: Sequence[Outgoing], *, timeout: float | None = None) -> None:
+        self._sender.send_now(batch, timeout)
 
     # -- taking
 

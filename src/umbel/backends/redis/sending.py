@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 
 from umbel.backends.redis.keys import Keys
@@ -33,24 +34,31 @@ class Sender:
 
     # -- sending
 
-    async def send(self, batch: Sequence[Outgoing]) -> None:
+    async def send(self, batch: Sequence[Outgoing], timeout: float | None = None) -> None:
+        if timeout is None:
+            await self._send(batch)
+        else:
+            await self._server.within(timeout, lambda: self._send(batch))
+
+    async def _send(self, batch: Sequence[Outgoing]) -> None:
         if any(map(self._needs_script, batch)):
             await self._server.run(SEND, *self._keys.header, *self._script_args(batch))
         elif batch:
             await self._server.calls(self._commands(batch))
         self._known.update(out.queue for out in batch)
 
-    def send_now(self, batch: Sequence[Outgoing]) -> None:
+    def send_now(self, batch: Sequence[Outgoing], timeout: float | None = None) -> None:
+        until = None if timeout is None else time.monotonic() + timeout
         if len(batch) == 1 and batch[0].queue in self._known and not self._needs_script(batch[0]):
             out = batch[0]
             self._server.push_now(
-                f"{self._keys.prefix}{out.queue}{self._keys.band(out.priority)[0]}", entry(out)
+                f"{self._keys.prefix}{out.queue}{self._keys.band(out.priority)[0]}", entry(out), until
             )
             return
         if any(map(self._needs_script, batch)):
-            self._server.run_now(SEND, *self._keys.header, *self._script_args(batch))
+            self._server.run_now(SEND, *self._keys.header, *self._script_args(batch), until=until)
         elif batch:
-            self._server.calls_now(self._commands(batch))
+            self._server.calls_now(self._commands(batch), until)
         self._known.update(out.queue for out in batch)
 
     def _commands(self, batch: Sequence[Outgoing]) -> list[Command]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 from umbel.backends.redis.address import Address
 from umbel.backends.redis.options import Options
@@ -15,6 +15,8 @@ from umbel.backends.redis.wire import Arg, Command, Lost, Refusal, SyncWire, Wir
 from umbel.errors import BrokerUnavailable, ConfigurationError, StoreFull, StoreUnavailable, UmbelError
 
 __all__ = ["Server"]
+
+T = TypeVar("T")
 
 _FULL = ("OOM command not allowed", "READONLY", "MISCONF")
 _LOGIN = ("NOAUTH", "WRONGPASS", "NOPERM", "ERR AUTH", "ERR invalid password", "ERR DB index")
@@ -44,9 +46,13 @@ class Server:
         """What a failure means to a caller; the URL is named without its password."""
         text, url = str(exc), self.address.url
         if isinstance(exc, Lost):
-            return self._unavailable(
-                f"Redis at {url} cannot be reached: {text}. Check that it runs and the URL."
+            error = self._unavailable(
+                f"Redis at {url} does not answer: {text}. Check that it runs and is not overloaded."
+                if exc.in_doubt
+                else f"Redis at {url} cannot be reached: {text}. Check that it runs and the URL."
             )
+            error.in_doubt = exc.in_doubt
+            return error
         if any(sign in text for sign in _FULL):
             return StoreFull(f"Redis at {url} takes nothing new: {text}. Nothing was written.")
         if text.startswith(_LOGIN):
@@ -73,7 +79,11 @@ class Server:
 
     async def _open(self) -> Wire:
         wire = await Wire.open(self.address, self.options)
-        info = await wire.call("INFO", "server")
+        try:
+            info = await wire.call("INFO", "server")
+        except BaseException:
+            wire.close()  # whoever wanted it has given up
+            raise
         self.version = _version(info if isinstance(info, bytes) else b"")
         return wire
 
@@ -83,6 +93,17 @@ class Server:
             await self.wire()
         except (Lost, Refusal) as exc:
             raise self.error(exc) from exc
+
+    async def within(self, timeout: float, work: Callable[[], Awaitable[T]]) -> T:
+        """``work()``, connecting included, within `timeout` seconds. Raises what is in doubt when it had begun."""
+        connected = False
+        try:
+            async with asyncio.timeout(timeout):
+                await self.connect()
+                connected = True
+                return await work()
+        except TimeoutError:
+            raise self.error(Lost(f"no answer within {timeout:.3g} s", in_doubt=connected)) from None
 
     async def call(self, *command: Arg) -> Any:
         """The answer to one command."""
@@ -133,30 +154,32 @@ class Server:
 
     # -- in a thread
 
-    def calls_now(self, commands: Sequence[Command]) -> list[Any]:
+    # `until`, by time.monotonic(), bounds all of it: connecting, sending, and the answer.
+
+    def calls_now(self, commands: Sequence[Command], until: float | None = None) -> list[Any]:
         """``calls`` for synchronous callers."""
         try:
-            wire = self.borrow()
+            wire = self.borrow(until)
             answers = wire.calls(commands)
         except (Lost, Refusal) as exc:
             raise self.error(exc) from exc
         self._keep(wire, answers)
         return answers
 
-    def push_now(self, key: str, entry: bytes) -> None:
+    def push_now(self, key: str, entry: bytes, until: float | None = None) -> None:
         """LPUSH of one entry: the path of every ``delay()``."""
         try:
-            wire = self.borrow()
+            wire = self.borrow(until)
             wire.post(pack_one(("LPUSH", key, entry)))
             answer = wire.read()
         except (Lost, Refusal) as exc:
             raise self.error(exc) from exc
         self._keep(wire, (answer,))
 
-    def run_now(self, script: Script, *args: Arg) -> Any:
+    def run_now(self, script: Script, *args: Arg, until: float | None = None) -> Any:
         """``run`` for synchronous callers."""
         try:
-            wire = self.borrow()
+            wire = self.borrow(until)
             answer = wire.call("EVALSHA", script.sha, 0, *args)
             if isinstance(answer, Refusal) and str(answer).startswith("NOSCRIPT"):
                 answer = wire.call("EVAL", script.text, 0, *args)
@@ -165,7 +188,7 @@ class Server:
         self._keep(wire, (answer,))
         return answer
 
-    def borrow(self) -> SyncWire:
+    def borrow(self, until: float | None = None) -> SyncWire:
         """A connection for this thread alone, until it is given back. Raises Lost and Refusal."""
         if self._pid != os.getpid():
             # What the parent opened is the parent's: closing here only drops this process's copies.
@@ -178,9 +201,10 @@ class Server:
             except IndexError:  # another thread was quicker
                 break
             if wire.idle():
+                wire.limit(until)
                 return wire
             wire.close()
-        return SyncWire(self.address, self.options)
+        return SyncWire(self.address, self.options, until)
 
     def _keep(self, wire: SyncWire, answers: Sequence[Any]) -> None:
         """Give a connection back for the next borrower, and raise the error of the first answer that is one."""

@@ -31,8 +31,17 @@ Refusal = hiredis.ReplyError
 _KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 
 
+_CLOSE_ENOUGH = 0.02
+"""Seconds by which a socket's timeout may miss what is left of a deadline: setting it is a system call."""
+
+
 class Lost(Exception):
     """The connection is gone, was not to be had, or gave no answer in time."""
+
+    def __init__(self, reason: str, *, in_doubt: bool = False) -> None:
+        super().__init__(reason)
+        self.in_doubt = in_doubt
+        """A whole request had been sent: the server may have carried it out."""
 
 
 # Its type stub says a tuple of one.
@@ -148,7 +157,7 @@ class Wire(asyncio.Protocol):
         pending, self._pending = self._pending, deque()
         for future in pending:
             if not future.done():
-                future.set_exception(Lost(reason))
+                future.set_exception(Lost(reason, in_doubt=True))
                 future.exception()  # whoever awaits it is told; if nobody does any more, that is no error
         if not self.closed.done():
             self.closed.set_result(None)
@@ -219,34 +228,43 @@ class Wire(asyncio.Protocol):
 class SyncWire:
     """One connection in a thread. Not to be used by two threads at once, nor in a forked child."""
 
-    def __init__(self, address: Address, options: Options) -> None:
-        """Connects and logs in. Raises Lost, and Refusal when the server refuses the login."""
+    def __init__(self, address: Address, options: Options, until: float | None = None) -> None:
+        """Connects and logs in, before `until` by ``time.monotonic()``. Raises Lost, and Refusal when the server refuses
+        the login."""
+        latest = time.monotonic() + options.socket_connect_timeout
+        latest = latest if until is None else min(latest, until)
         if address.sentinel:
-            address = find_master(address, options)
+            address = find_master(address, options, latest)
         self._reader = hiredis.Reader()
-        self._sock = self._connect(address, options)
+        self._patience = self._timeout = options.socket_timeout
+        self._sock = self._connect(address, options, max(latest - time.monotonic(), 0.001))
         try:
-            self._sock.settimeout(options.socket_timeout)
+            self._sock.settimeout(self._timeout)
+            self.limit(latest)
             for answer in self.calls(greeting(address)):
                 if isinstance(answer, Refusal):
                     raise answer
+        except Lost as exc:
+            self.close()
+            raise Lost(str(exc)) from exc  # a greeting that was heard does nothing
         except BaseException:
             self.close()
             raise
+        self.limit(until)
 
     @staticmethod
-    def _connect(address: Address, options: Options) -> socket.socket:
+    def _connect(address: Address, options: Options, timeout: float) -> socket.socket:
         try:
             if address.path is not None:
                 sock = socket.socket(socket.AF_UNIX)
-                sock.settimeout(options.socket_connect_timeout)
+                sock.settimeout(timeout)
                 try:
                     sock.connect(address.path)
                 except OSError:
                     sock.close()
                     raise
                 return sock
-            sock = socket.create_connection(address.hosts[0], options.socket_connect_timeout)
+            sock = socket.create_connection(address.hosts[0], timeout)
             try:
                 tune(sock, options)
                 if address.tls:
@@ -268,8 +286,21 @@ class SyncWire:
         self.post(pack(commands))
         return [self.read() for _ in commands]
 
+    def limit(self, until: float | None) -> None:
+        """From now on wait no longer than `until`, by ``time.monotonic()``; None: the usual time for each answer."""
+        self._until = until
+        if until is None and self._timeout != self._patience:
+            self.settimeout(self._patience)
+
+    def _heed_limit(self) -> None:
+        if self._until is not None:
+            left = min(self._patience, max(self._until - time.monotonic(), 0.001))
+            if abs(left - self._timeout) > min(_CLOSE_ENOUGH, left):
+                self.settimeout(left)
+
     def post(self, packed: bytes) -> None:
-        """Send packed commands. Raises Lost."""
+        """Send packed commands. Raises Lost; then the last of them is not whole, and none of one batch is carried out."""
+        self._heed_limit()
         try:
             self._sock.sendall(packed)
         except OSError as exc:
@@ -285,21 +316,24 @@ class SyncWire:
                     if left <= 0:
                         raise TimeoutError
                     self._sock.settimeout(left)
+                else:
+                    self._heed_limit()
                 data = self._sock.recv(65536)
                 if not data:
-                    raise Lost("the server closed the connection")
+                    raise Lost("the server closed the connection", in_doubt=True)
                 reader.feed(data)
         except TimeoutError:
             if deadline is None:
-                raise Lost(f"no answer within {self._sock.gettimeout():g} s") from None
+                raise Lost(f"no answer within {self._timeout:.3g} s", in_doubt=True) from None
             raise
         except (OSError, hiredis.ProtocolError) as exc:
-            raise Lost(_explain(exc)) from exc
+            raise Lost(_explain(exc), in_doubt=True) from exc
         return answer
 
     def settimeout(self, timeout: float | None) -> None:
         """How long a read waits for an answer."""
         self._sock.settimeout(timeout)
+        self._timeout = float("inf") if timeout is None else timeout
 
     def idle(self) -> bool:
         """Whether the connection is open and silent: one that has something to say between calls is not usable."""
@@ -314,8 +348,8 @@ class SyncWire:
         self._sock.close()
 
 
-def find_master(address: Address, options: Options) -> Address:
-    """Ask the sentinels, one after the other, where the master is. Raises Lost when none knows."""
+def find_master(address: Address, options: Options, until: float | None = None) -> Address:
+    """Ask the sentinels, one after the other, where the master is. Raises Lost when none knows `until` then."""
     if not options.master_name:
         raise Lost("sentinel:// needs the transport option master_name")
     login = options.sentinel_kwargs
@@ -329,7 +363,7 @@ def find_master(address: Address, options: Options) -> Address:
             tls=address.tls if login.get("ssl") else None,
         )
         try:
-            wire = SyncWire(sentinel, options)
+            wire = SyncWire(sentinel, options, until)
         except (Lost, Refusal) as exc:
             said.append(f"{host}:{port}: {exc}")
             continue

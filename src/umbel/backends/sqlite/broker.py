@@ -71,11 +71,11 @@ class SQLiteBroker:
 
     # -- moving messages
 
-    async def send(self, batch: Sequence[Outgoing]) -> None:
-        await self._thread.run(messages.send, self._thread.database, batch)
+    async def send(self, batch: Sequence[Outgoing], *, timeout: float | None = None) -> None:
+        await self._thread.run(messages.send, self._thread.database, batch, _until(timeout))
 
-    def send_now(self, batch: Sequence[Outgoing]) -> None:
-        messages.send(self._direct, batch)
+    def send_now(self, batch: Sequence[Outgoing], *, timeout: float | None = None) -> None:
+        messages.send(self._direct, batch, _until(timeout))
 
     async def reserve(
         self, queues: Sequence[str], *, limit: int, lease: float, wait: float, holder: str = ""
@@ -173,3 +173,7 @@ class SQLiteBroker:
                 await wakeup.wait(float("inf"))
                 for signal in feed.take():
                     yield signal
+
+
+def _until(timeout: float | None) -> float | None:
+    return None if timeout is None else time.monotonic() + timeout

@@ -60,6 +60,7 @@ class Database:
         self._pid = 0
         self._file: _FileIdentity = None
         self._busy_since = 0.0
+        self._patience = location.busy_timeout
         _family.add(self)
 
     # -- using it
@@ -68,6 +69,7 @@ class Database:
     def read(self) -> Iterator[apsw.Connection]:
         """The connection, for statements that stand each for itself."""
         with self._lock, self._translated():
+            self._patience = self.location.busy_timeout
             yield self._ready()
 
     @contextmanager
@@ -77,14 +79,19 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[apsw.Connection]:
-        """The connection inside a transaction that holds the write lock; rolled back by any exception."""
-        with self._transaction("BEGIN IMMEDIATE") as connection:
+    def write(self, until: float | None = None) -> Iterator[apsw.Connection]:
+        """The connection inside a transaction that holds the write lock; rolled back by any exception.
+
+        It waits for the lock no longer than `until`, by ``time.monotonic()``.
+        """
+        with self._transaction("BEGIN IMMEDIATE", until) as connection:
             yield connection
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[apsw.Connection]:
+    def _transaction(self, begin: str, until: float | None = None) -> Iterator[apsw.Connection]:
         with self._lock, self._translated():
+            longest = self.location.busy_timeout
+            self._patience = longest if until is None else max(min(longest, until - time.monotonic()), 0.0)
             connection = self._ready()
             connection.execute(begin)
             try:
@@ -144,7 +151,7 @@ class Database:
         now = time.monotonic()
         if calls == 0:
             self._busy_since = now
-        if now - self._busy_since >= self.location.busy_timeout:
+        if now - self._busy_since >= self._patience:
             return False
         time.sleep(random.uniform(0.0002, 0.002))  # jitter, so that two who collided do not do so again
         return True
@@ -172,9 +179,9 @@ class Database:
         match exc:
             case apsw.BusyError() | apsw.LockedError():
                 return self._unavailable(
-                    f"{path} has been locked by another process for {self.location.busy_timeout:g} s; nothing was "
+                    f"{path} has been locked by another process for {self._patience:.3g} s; nothing was "
                     "written. Find who holds a transaction open (fuser shows who has the file open), or raise the "
-                    "limit with ?busy_timeout=30 in the URL."
+                    "limits: ?busy_timeout=30 in the URL and, for sending, broker_send_timeout."
                 )
             case apsw.FullError() | apsw.NoMemError():
                 return StoreFull(

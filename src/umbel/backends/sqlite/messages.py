@@ -129,10 +129,10 @@ def _row(out: Outgoing, *, replaces: bool = False, first: bool = False) -> _Row:
     )
 
 
-def send(database: Database, batch: Sequence[Outgoing]) -> None:
+def send(database: Database, batch: Sequence[Outgoing], until: float | None = None) -> None:
     rows = [_row(out) for out in batch]
     if rows:
-        with database.write() as connection:
+        with database.write(until) as connection:
             _insert(connection, rows)
 
 

@@ -80,6 +80,13 @@ class DeliveryConformance:
         assert delivery.frame.task_id == "one"
 
     @broker_scenario
+    async def test_sending_takes_a_timeout(self, brokers: Brokers) -> None:
+        await brokers.a.send([task("one")], timeout=PATIENCE)
+        await asyncio.to_thread(brokers.a.send_now, [task("two")], timeout=PATIENCE)
+        await asyncio.to_thread(brokers.a.send_now, [task("three")])
+        assert bodies(await drain(brokers.b, 3)) == ["one", "two", "three"]
+
+    @broker_scenario
     async def test_an_empty_batch_is_nothing(self, brokers: Brokers) -> None:
         await brokers.a.send([])
         brokers.a.send_now([])
