@@ -151,6 +151,8 @@ class Park(msgspec.Struct, kw_only=True, gc=False):
 
     receipt: Receipt
     reason: str
+    task: str = ""
+    """The task's name for ``unpark`` and ``browse``; '': what the frame's headers say, which is nothing in protocol 1."""
 
 
 Settlement = Ack | Retry | Release | Bury | Park

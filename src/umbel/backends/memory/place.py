@@ -234,7 +234,8 @@ class Place:
                 self.let_wait(message)
             case Bury(reason=reason):
                 self.set_aside(message, "dead", reason)
-            case Park(reason=reason):
+            case Park(reason=reason, task=task):
+                message.task = task or message.task
                 self.set_aside(message, "parked", reason)
         if adopted and isinstance(settlement, Ack | Retry | Bury) and settlement.record is not None:
             self.keep(settlement.record)

@@ -322,7 +322,7 @@ class RedisBroker:
 
     def _pack(self, item: Settlement, args: list[Arg]) -> None:
         """Append one settlement as settle.lua reads it."""
-        kind, reason = "ack", ""
+        kind, reason, task = "ack", "", ""
         sendings: list[tuple[Arg, ...]] = []
         record: Record | None = None
         if isinstance(item, Ack | Bury):
@@ -333,10 +333,11 @@ class RedisBroker:
             home, record = item.receipt.queue, item.record
             sendings = [self._sender.replacement(item.replacement, home=home, first=item.first)]
         elif isinstance(item, Park):
-            kind, reason = "park", item.reason
+            kind, reason, task = "park", item.reason, item.task
         elif isinstance(item, Release):
             kind = "release" if item.counted else "uncounted"
         args += (kind, item.receipt.queue, item.receipt.token, reason.encode("utf-8", "replace"))
+        args.append(task.encode("utf-8", "replace"))
         if record is None:
             args.append(0)
         elif self._store is None:

@@ -91,11 +91,11 @@ class Shelves:
             names = await self._server.call("ZRANGE", self._keys.own(queue, "parked"), 0, -1)
             for first in range(0, len(names), _STRETCH):
                 some = names[first : first + _STRETCH]
-                packed = await self._server.call("HMGET", self._keys.own(queue, "parked:frames"), *some)
+                packed, tasks_of = await self._entries(queue, "parked", some)
                 known = [
                     f"{queue}/{name.decode()}"
-                    for name, entry in zip(some, packed, strict=True)
-                    if entry is not None and _task_name(_unpack(entry)[2]) in tasks
+                    for name, entry, task in zip(some, packed, tasks_of, strict=True)
+                    if entry is not None and (_text(task) or _task_name(_unpack(entry)[2])) in tasks
                 ]
                 moved += await self.unshelve("parked", "requeue", known)
         return moved
@@ -168,17 +168,23 @@ class Shelves:
         members, _ = await self._stretch(self._keys.shelf(queue, shelf), limit)
         if not members:
             return []
-        packed = await self._server.call(
-            "HMGET", self._keys.own(queue, f"{shelf}:frames"), *(name for name, _ in members)
-        )
+        packed, tasks = await self._entries(queue, shelf, [name for name, _ in members])
         found = []
-        for (name, since), entry in zip(members, packed, strict=True):
+        for (name, since), entry, task in zip(members, packed, tasks, strict=True):
             if entry is not None:
                 count, reason, raw = _unpack(entry)
                 shelved = _shelved(shelf, queue, raw, deliveries=count, since=since / 1000)
                 shelved.key, shelved.reason = f"{queue}/{name.decode()}", reason
+                shelved.task = _text(task) or shelved.task
                 found.append(shelved)
         return found
+
+    async def _entries(self, queue: str, shelf: Shelf, names: Sequence[bytes]) -> list[list[bytes | None]]:
+        """The packed entries of a shelf by name, and the names of their tasks where their headers do not say them."""
+        own = self._keys.own
+        return await self._server.calls(
+            [("HMGET", own(queue, f"{shelf}:{what}"), *names) for what in ("frames", "tasks")]
+        )
 
     async def _stretch(self, key: str, limit: int) -> tuple[list[tuple[bytes, float]], float]:
         """The first members of a zset with their scores, and the server's time in ms."""
@@ -233,6 +239,10 @@ def _unpack(entry: bytes) -> tuple[int, str, bytes]:
 def _split(key: str) -> tuple[str, str] | tuple[()]:
     queue, slash, name = key.rpartition("/")
     return (queue, name) if slash and name.isdecimal() else ()
+
+
+def _text(value: bytes | None) -> str:
+    return "" if value is None else value.decode("utf-8", "replace")
 
 
 def _task_name(raw: bytes) -> str:

@@ -283,9 +283,9 @@ def _end(connection: apsw.Connection, settlement: Settlement) -> bool:
         case Release(counted=counted):
             connection.execute(_RELEASE, (*held, 0 if counted else 1, FRONT))
         case Bury(reason=reason):
-            connection.execute(_SET_ASIDE, (*held, DEAD, reason, wall_now()))
-        case Park(reason=reason):
-            connection.execute(_SET_ASIDE, (*held, PARKED, reason, wall_now()))
+            connection.execute(_SET_ASIDE, (*held, DEAD, reason, wall_now(), ""))
+        case Park(reason=reason, task=task):
+            connection.execute(_SET_ASIDE, (*held, PARKED, reason, wall_now(), task))
     return connection.changes() == 1
 
 

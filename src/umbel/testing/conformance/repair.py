@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from umbel.ports import Broker, Bury, Depth, Park, Shelved
+from umbel.core.frame import Frame
+from umbel.ports import Ack, Broker, Bury, Depth, Outgoing, Park, Shelved
 from umbel.testing.conformance.harness import (
     LONG,
     SHORT,
@@ -182,6 +183,23 @@ class RepairConformance:
         assert [item.task_id for item in await brokers.b.browse("parked")] == ["2"]
         assert await shelf_of(brokers.b, "4") == "dead"
         assert await brokers.b.unpark([]) == 0
+
+    @broker_scenario
+    async def test_unpark_finds_a_task_that_only_its_body_names(self, brokers: Brokers) -> None:
+        # Protocol 1: no headers. Whoever parks it has read its body.
+        frame = Frame(b"{}", "application/json", "utf-8", {}, {"correlation_id": "old"})
+        for again in range(2):
+            await brokers.a.send([Outgoing(frame=frame, queue="q")])
+            [held] = await drain(brokers.a, 1)
+            await brokers.a.settle([Park(receipt=held.receipt, reason="r", task="tasks.ölç")])
+            [parked] = await brokers.b.browse("parked")
+            assert (parked.task, parked.task_id, parked.reason) == ("tasks.ölç", "old", "r")
+            assert await brokers.b.unpark(["tasks.other", ""]) == 0
+            assert await brokers.b.unpark(["tasks.ölç"]) == 1, again
+            [held] = await drain(brokers.b, 1)
+            assert held.frame is not None
+            assert held.frame.body == b"{}"
+            await brokers.b.settle([Ack(receipt=held.receipt)])
 
     # -- revoking
 

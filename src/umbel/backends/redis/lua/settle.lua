@@ -5,7 +5,7 @@
 --
 -- own     where the answer is remembered; 1 when the batch was sent before and the answer did not come, else 0;
 --         number of the result store's database; of the broker's; then for each settlement:
---           kind ("ack", "release", "uncounted", "bury", "park"), queue, token, reason,
+--           kind ("ack", "release", "uncounted", "bury", "park"), queue, token, reason, name of the task or "",
 --           1 when a record follows, else 0; the record: key, payload, ttl in ms or -1;
 --           how many sendings follow; the sendings, see `send` in prelude.lua
 -- result  the positions (from 1) of the settlements whose token is stale; nothing was done for them
@@ -21,9 +21,10 @@ local stale, live, records, seen, gone, order = {}, {}, {}, {}, {}, {}
 while at <= #ARGV do
   position = position + 1
   local item = { kind = ARGV[at], queue = ARGV[at + 1], token = ARGV[at + 2], reason = ARGV[at + 3] }
-  local recorded = ARGV[at + 4] == '1'
-  item.record = at + 5
-  at = at + (recorded and 8 or 5)
+  item.task = ARGV[at + 4]
+  local recorded = ARGV[at + 5] == '1'
+  item.record = at + 6
+  at = at + (recorded and 9 or 6)
   item.sendings, item.sent = tonumber(ARGV[at]), at + 1
   at = at + 1 + item.sendings * SENDING
   if not seen[item.token] and call('ZSCORE', key(item.queue, 'leases'), item.token) then
@@ -50,6 +51,7 @@ local function shelve(shelf, item)
   local count, priority, settled = told(item.token)
   call('HSET', key(item.queue, shelf .. ':frames'), name,
     count .. ':' .. priority .. ':' .. settled .. ':' .. #item.reason .. ':' .. item.reason .. frame)
+  if item.task ~= '' then call('HSET', key(item.queue, shelf .. ':tasks'), name, item.task) end
   call('ZADD', key(item.queue, shelf), now, name)
 end
 

@@ -13,6 +13,7 @@ for at = own + 2, #ARGV, 2 do
       push(queue, tonumber(priority), sub(packed, from + tonumber(reason)), 0, tonumber(settled))
     end
     call('HDEL', key(queue, shelf .. ':frames'), name)
+    call('HDEL', key(queue, shelf .. ':tasks'), name)
     call('ZREM', key(queue, shelf), name)
     taken = taken + 1
   end
