@@ -533,3 +533,17 @@ def starts_a_program() -> int:
     program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"])
     program.terminate()
     return program.wait(10)
+
+
+class Leaving(Task[..., Any]):
+    """A hook of its tasks wants to end the process."""
+
+    abstract = True
+
+    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
+        sys.exit(3)
+
+
+@app.task(base=Leaving)
+def hook_exits(value: object = None) -> object:
+    return value

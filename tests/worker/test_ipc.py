@@ -228,4 +228,4 @@ def test_the_link_says_when_the_other_side_has_gone() -> None:
     ours.close()
     with theirs:
         assert link.receive(theirs) == (None, [])
-        assert not link.send(theirs, link.NodeReady())
+        assert not link.send(theirs, link.Stop("warm"))

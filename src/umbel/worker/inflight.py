@@ -30,8 +30,8 @@ class Held(msgspec.Struct, kw_only=True, gc=False):
     doomed: Ending | None = None
     """The node has killed its child on account of this call: the ending that it gets."""
     lease_lost: bool = False
-    parked: bool = False
-    """It is being parked: nobody here knows its task."""
+    parked: str | None = None
+    """The task for want of which it is being parked: nobody here knows it."""
 
 
 class Inflight:

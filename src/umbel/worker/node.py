@@ -177,7 +177,8 @@ class Node:
         self._release(self.crew.recall_all(self._now()))
         # 3. Wait for what runs, for the grace period or until told not to.
         if self.crew.busy() and not self._cold.is_set():
-            logger.warning("Warm shutdown: tasks still running: %d.", self.crew.busy())
+            busy = self.crew.busy()
+            logger.warning("Warm shutdown: waiting for %d running task%s.", busy, "" if busy == 1 else "s")
             await self._wait_for_quiet()
         # 4. Kill the rest and give it back, uncounted.
         for child in list(self.crew.children.values()):
@@ -402,7 +403,7 @@ class Node:
     ) -> None:
         self._deadlines.end(held)
         if settlement is not None:
-            held.parked = isinstance(settlement, Park)
+            held.parked = (settlement.task or held.frame.task_name) if isinstance(settlement, Park) else None
             self.settler.add(held.seq, settlement)
             return
         # Acknowledged early: there is nothing to settle, only what follows to be stored.
@@ -419,8 +420,8 @@ class Node:
         self.inflight.drop(seq)
         if stale and not held.lease_lost:
             self.journal.lease_lost(held)
-        elif held.parked:
-            self._upkeep.parked(held.frame.task_name)
+        elif held.parked is not None:
+            self._upkeep.parked(held.parked)
 
     def _release(self, calls: Iterable[Held]) -> None:
         for held in calls:

@@ -18,7 +18,7 @@ def settlement_of(done: Done, receipt: Receipt | None, record: Record | None) ->
     if done.settle == "release":
         return Release(receipt=receipt, counted=done.counted)
     if done.settle == "park":
-        return Park(receipt=receipt, reason=done.reason)
+        return Park(receipt=receipt, reason=done.reason, task=done.name)
     return Bury(receipt=receipt, reason=done.reason, then=then, record=record)
 
 
