@@ -21,7 +21,7 @@ from umbel.errors import CallError
 from umbel.flow.signature import as_dicts
 from umbel.ids import new_id
 from umbel.middleware import apply_all
-from umbel.options import CALL_OPTIONS, check_limits, check_priority, refuse_unknown
+from umbel.options import CALL_OPTIONS, NOT_IN_MESSAGES, check_limits, check_priority, refuse_unknown
 from umbel.ports import Frame, Outgoing
 from umbel.result import AsyncResult
 from umbel.routing import ADDRESS, Router
@@ -202,7 +202,7 @@ class Planner:
     ) -> tuple[Options, str]:
         subject = f"A call of {plan.name!r}"
         refuse_unknown(options, CALL_OPTIONS, subject)
-        call = {k: v for k, v in options.items() if k != "add_to_parent"}
+        call = {k: v for k, v in options.items() if k not in NOT_IN_MESSAGES}
         address = {k: call[k] for k in ADDRESS if call.get(k) is not None}
         if plan.queue is not None and not address:
             queue, merged = plan.queue, Options.merge(plan.layer, call)
@@ -227,7 +227,7 @@ def _encoded(plan: _Plan, envelope: Envelope, options: Options) -> Frame:
 
 def _known(routed: Mapping[str, Any]) -> dict[str, Any]:
     """A route may carry options of AMQP, which mean nothing here."""
-    return {k: v for k, v in routed.items() if k in CALL_OPTIONS}
+    return {k: v for k, v in routed.items() if k in CALL_OPTIONS and k not in NOT_IN_MESSAGES}
 
 
 # ----------------------------------------------------------------------------------------------- envelopes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -15,11 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CALL_OPTIONS",
+    "NOT_IN_MESSAGES",
     "TASK_OPTIONS",
     "CallOptions",
     "TaskOptions",
+    "WaitOptions",
     "check_limits",
     "check_priority",
+    "ignore_wait_options",
     "refuse_unknown",
 ]
 
@@ -122,8 +126,26 @@ class CallOptions(TypedDict, total=False):
     stamps: dict[str, Any]
     add_to_parent: bool
     """The result is kept among the children of the task that makes the call. Default True."""
+    producer: Any
+    connection: Any
+    publisher: Any
+    """Celery's ways to name a connection. Taken and ignored: the app has its own."""
 
 
+class WaitOptions(TypedDict, total=False):
+    """What Celery's ``get`` takes and Umbel's has no use for: taken and ignored."""
+
+    no_ack: bool
+    """Of the message that carries the result; here none does."""
+    follow_parents: bool
+    """The failure of a parent is its own result's."""
+    on_message: Callable[..., Any] | None
+    on_interval: Callable[[], Any] | None
+    """Never called, which a RuntimeWarning says."""
+
+
+NOT_IN_MESSAGES = frozenset({"add_to_parent", "producer", "connection", "publisher"})
+"""Options of a call that the message does not show."""
 TASK_OPTIONS = frozenset(TaskOptions.__annotations__)
 CALL_OPTIONS = frozenset(CallOptions.__annotations__)
 assert frozenset(Options.__struct_fields__) <= CALL_OPTIONS
@@ -136,6 +158,19 @@ def refuse_unknown(given: Iterable[str], known: Collection[str], what: str) -> N
             close = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise TypeError(f"{what} has no option {name!r}.{hint}")
+
+
+def ignore_wait_options(given: WaitOptions) -> None:
+    """Raise TypeError for what is not one of Celery's arguments, and warn of callbacks that will not be called."""
+    refuse_unknown(given, WaitOptions.__annotations__, "get()")
+    for name in ("on_message", "on_interval"):
+        if given.get(name) is not None:
+            warnings.warn(
+                f"get({name}=...) is taken for Celery's sake and never called: nothing polls. "
+                "Look at result.state, or iterate over app.results([...]).as_completed().",
+                RuntimeWarning,
+                stacklevel=3,
+            )
 
 
 def check_priority(priority: Any, subject: str, error: Callable[[str], Exception] = CallError) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 
 from umbel import portal, records
 from umbel.codecs.failures import exception_from_failure
@@ -20,6 +20,7 @@ from umbel.core.outcome import (
     ResultMeta,
 )
 from umbel.errors import TimeoutError
+from umbel.options import WaitOptions, ignore_wait_options
 from umbel.ports import Located
 
 if TYPE_CHECKING:
@@ -67,17 +68,20 @@ class AsyncResult(Generic[R_co]):
         interval: float | None = None,
         callback: Callable[[str, R_co], Any] | None = None,
         disable_sync_subtasks: bool = True,
+        **ignored: Unpack[WaitOptions],
     ) -> R_co:
         """Wait for the task to end and return its value.
 
         `timeout`: seconds, None for ever. When the task failed or was revoked its exception is raised, with the worker's
         traceback as its cause; with ``propagate=False`` it is returned. `callback` is called with id and value.
-        `interval` is taken for Celery's sake: the store tells, nothing polls.
+        `interval` and `ignored` (``umbel.options.WaitOptions``) are taken for Celery's sake: the store tells, nothing polls.
 
         Raises umbel.errors.TimeoutError (a builtin TimeoutError too) when it takes longer; the task goes on. Raises
         NoResultStore when the app keeps no results, and RuntimeError inside a task, where waiting can deadlock,
         unless ``disable_sync_subtasks=False`` or within ``allow_join_result()``.
         """
+        if ignored:
+            ignore_wait_options(ignored)
         if self.ignored:
             return None  # type: ignore[return-value]
         if disable_sync_subtasks:
@@ -354,12 +358,19 @@ class ResultSet:
         self.results = [AsyncResult(r, app=app) if isinstance(r, str) else r for r in results]
 
     def get(
-        self, timeout: float | None = None, propagate: bool = True, disable_sync_subtasks: bool = True
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,
+        interval: float | None = None,
+        disable_sync_subtasks: bool = True,
+        **ignored: Unpack[WaitOptions],
     ) -> list[Any]:
-        """Wait for all of them, once, and return their values in order. `timeout` and errors: as ``AsyncResult.get``.
+        """Wait for all of them, once, and return their values in order. The rest: as ``AsyncResult.get``.
 
         With `propagate` the first failure, in order, is raised when all have ended.
         """
+        if ignored:
+            ignore_wait_options(ignored)
         if disable_sync_subtasks:
             assert_may_wait()
         _wait_for(self.app, self._open(), timeout)

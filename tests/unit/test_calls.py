@@ -132,6 +132,14 @@ def counting(app: Umbel) -> CountingBroker:
     return broker
 
 
+def test_celerys_ways_to_name_a_connection_are_ignored(app: Umbel) -> None:
+    task, other = add_to(app), object()
+    task.apply_async((1,), producer=other, connection=other, publisher=None)
+    app.send_task("add", (2,), connection=other)
+    task.s(3).apply_async(producer=other)
+    assert [decode_call(item.frame).args for item in waiting(app) if item.frame] == [(1,), (2,), (3,)]
+
+
 def test_a_bulk_send_is_one_round_trip(app: Umbel, counting: CountingBroker) -> None:
     task = add_to(app)
     results = task.starmap_async([(i, i) for i in range(50)], queue="bulk")

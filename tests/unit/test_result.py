@@ -91,6 +91,18 @@ def test_aget_waits_in_any_event_loop(stored: Umbel) -> None:
     assert stored.AsyncResult("a").get(timeout=0) == 1
 
 
+def test_celerys_arguments_of_get_that_mean_nothing_here_are_ignored(stored: Umbel) -> None:
+    finish(stored, "a", 1)
+    results = stored.results(["a"])
+    for get, value in ((stored.AsyncResult("a").get, 1), (results.get, [1]), (results.join, [1])):
+        assert get(10, True, 0.5, no_ack=True, follow_parents=False, on_message=None) == value
+        with pytest.warns(RuntimeWarning, match=r"on_interval=.*never called") as warned:
+            assert get(timeout=10, on_interval=print) == value
+        assert warned[0].filename == __file__
+        with pytest.raises(TypeError, match=r"'no_akc'.*'no_ack'"):
+            get(no_akc=True)  # type: ignore[call-arg]
+
+
 def test_a_timeout_says_what_is_known(stored: Umbel) -> None:
     with pytest.raises(
         umbel.errors.TimeoutError, match=r"No result of nobody within 0.01 s; nothing is stored for this id"
