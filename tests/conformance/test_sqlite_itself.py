@@ -248,6 +248,19 @@ class TestErrors:
         handle.send_now([task("after")])
         assert waiting(path) == 2
 
+    def test_a_send_waits_for_the_lock_no_longer_than_its_timeout(self, path: Path) -> None:
+        handle = at(path, "?busy_timeout=60")
+        handle.send_now([task("before")])
+        with raw(path) as other:
+            other.execute("BEGIN IMMEDIATE")
+            for send in (handle.send_now, lambda *a, **o: asyncio.run(handle.send(*a, **o))):
+                with pytest.raises(BrokerUnavailable, match=r"locked by another process for 0\.\d+ s"):
+                    send([task("during")], timeout=2 * SHORT)
+            other.execute("ROLLBACK")
+        handle.send_now([task("after")])
+        assert waiting(path) == 2
+        asyncio.run(handle.close())
+
     def test_a_full_disk_is_an_error_and_a_batch_is_stored_whole_or_not_at_all(self, path: Path) -> None:
         async def scenario() -> None:
             handle = at(path)
