@@ -34,7 +34,7 @@ def test_a_warm_shutdown_lets_running_tasks_finish_and_hands_back_the_rest(
     with site.worker(pool=pool) as worker:
         names = start_two(site, pool)
         worker.signal(signum)
-        worker.wait_for(f"waiting for {len(names)} running tasks")
+        worker.wait_for(f"waiting for {len(names)} running task")
         eventually(lambda: len(site.shelf("waiting")) == 20, "the rest in its queue")
         for name in names:
             site.open_gate(name)
@@ -60,7 +60,7 @@ def test_a_cold_shutdown_hands_back_what_runs_uncounted(site: Site, pool: str, h
         else:
             worker.signal(signal.SIGTERM)
             worker.wait_for("waiting for")
-            worker.signal(signal.SIGTERM)
+            worker.signal(signal.SIGINT)
         code = worker.wait()
         # In solo there is nothing to be killed but the worker itself.
         assert code == (-signal.SIGKILL if pool == "solo" else 0)
