@@ -12,7 +12,6 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import cast
 
 from umbel.core.policy import Ending
 from umbel.errors import BrokerUnavailable, OperationalError
@@ -31,12 +30,13 @@ from umbel.worker.deadlines import Deadlines
 from umbel.worker.deaths import Deaths
 from umbel.worker.fetcher import Fetcher
 from umbel.worker.inflight import Held, Inflight
-from umbel.worker.ipc import Begun, Done, Dropped, FrameBuffer, Progress, Ready, Report, decode_report
+from umbel.worker.ipc import Begun, Done, Dropped, Progress, Ready, Report
 from umbel.worker.journal import Journal
+from umbel.worker.line import Line
 from umbel.worker.pauses import pause_after
 from umbel.worker.presence import Presence
 from umbel.worker.settings import NodeSettings
-from umbel.worker.settlements import settlement_of, with_record
+from umbel.worker.settlements import sentence, settlement_of, with_record
 from umbel.worker.settler import Settler
 from umbel.worker.upkeep import Upkeep
 from umbel.worker.verdict import Judge
@@ -192,7 +192,7 @@ class Node:
                 self.kill(child)
                 for held in interrupted:
                     if held.doomed is not None:
-                        self._end(held, held.doomed, _sentence(held, "was killed"))
+                        self._end(held, held.doomed, sentence(held, "was killed"))
                     elif held.receipt is None:
                         self._end(held, "lost", "the worker was stopped")
                     else:
@@ -262,7 +262,9 @@ class Node:
         """Connect a child that the supervisor has started."""
         child.most = self.settings.max_tasks_per_child
         self.crew.add(child)
-        await asyncio.get_running_loop().create_connection(lambda: _Wire(self, child), sock=child.sock)
+        await asyncio.get_running_loop().create_connection(
+            lambda: Line(child, self.reports, self.lost_child), sock=child.sock
+        )
 
     def child_died(self, pid: int, how: str) -> None:
         """The supervisor's word on how a child ended."""
@@ -343,7 +345,7 @@ class Node:
         neighbours = []
         for held in calls:
             if held.doomed is not None:
-                self._end(held, held.doomed, _sentence(held, how))
+                self._end(held, held.doomed, sentence(held, how))
             elif guilty and held.receipt is not None:
                 neighbours.append(held)
             else:
@@ -488,32 +490,3 @@ class Node:
 
     def _now(self) -> float:
         return time.monotonic()
-
-
-class _Wire(asyncio.Protocol):
-    """One child's connection."""
-
-    def __init__(self, node: Node, child: Child) -> None:
-        self._node = node
-        self._child = child
-        self._frames = FrameBuffer()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Here, not when create_connection returns: what the child says may be received before that.
-        self._child.transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        self._node.reports(self._child, [decode_report(payload) for payload in self._frames.feed(data)])
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._child.gone = True
-        try:
-            self.data_received(self._child.last_words())
-        finally:
-            self._node.lost_child(self._child)
-
-
-def _sentence(held: Held, how: str) -> str:
-    if held.doomed == "timeout":
-        return f"exceeded its hard time limit of {held.hard_limit} s, and its process {how}"
-    return f"terminated, and its process {how}"

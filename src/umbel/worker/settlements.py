@@ -1,8 +1,9 @@
-"""From reports to settlements."""
+"""From reports to settlements, and to words."""
 
 from __future__ import annotations
 
 from umbel.ports import Ack, Bury, Park, Receipt, Record, Release, Retry, Settlement
+from umbel.worker.inflight import Held
 from umbel.worker.ipc import Done
 
 
@@ -27,3 +28,10 @@ def with_record(settlement: Settlement | None, record: Record | None) -> Settlem
     if isinstance(settlement, (Ack, Retry, Bury)):
         settlement.record = record
     return settlement
+
+
+def sentence(held: Held, how: str) -> str:
+    """Why the node killed the child of `held`, for people; `how` the child ended."""
+    if held.doomed == "timeout":
+        return f"exceeded its hard time limit of {held.hard_limit} s, and its process {how}"
+    return f"terminated, and its process {how}"
