@@ -123,10 +123,10 @@ def text(value: str) -> str:
 
 
 def writable(value: Any) -> Any:
-    """`value` with every text in it made fit for UTF-8.
+    r"""`value` with every text in it made fit for UTF-8.
 
     >>> writable(["caf\udce9"])
-    ['caf\\\\udce9']
+    ['caf\\udce9']
     """
     if isinstance(value, str):
         return text(value)
