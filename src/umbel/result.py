@@ -268,7 +268,7 @@ class AsyncResult(Generic[R_co]):
     def revoke(self, terminate: bool = False, signal: str | int | None = None) -> None:
         """The call must not run: workers throw it away when it reaches them.
 
-        `terminate`: also end it if it runs, with `signal` ("SIGTERM" unless given).
+        `terminate`: also end it if it runs, by killing its process; `signal` is taken for the sake of Celery.
         """
         portal.run(records.revoke(self.app, [self.id], terminate, signal))
 
