@@ -139,14 +139,16 @@ def test_protocol_1_bodies_of_any_shape(value: Any) -> None:
 
 
 NAMES = st.text(st.characters(min_codepoint=32), min_size=1, max_size=12)
+IDS = st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"]), min_size=1, max_size=12)
+"""What messages are filed under: stores cannot write half of a surrogate pair, and ``load_frame`` refuses it."""
 TIMES = st.none() | st.datetimes(timezones=st.none() | st.just(UTC))
 SIGNATURES = st.none() | st.lists(
     st.fixed_dictionaries({"task": NAMES, "args": st.lists(JSON)}), min_size=1, max_size=2
 )
 CALLS = st.builds(
     Envelope,
-    id=NAMES,
-    task=NAMES,
+    id=IDS,
+    task=IDS,
     args=st.lists(JSON, max_size=3).map(tuple),
     kwargs=st.dictionaries(NAMES, JSON, max_size=3),
     embed=st.builds(Embed, callbacks=SIGNATURES, errbacks=SIGNATURES, chain=SIGNATURES),
@@ -157,7 +159,7 @@ CALLS = st.builds(
     time_limit=st.none() | st.floats(0, 1e6),
     ignore_result=st.none() | st.booleans(),
     root_id=NAMES,
-    correlation_id=NAMES,
+    correlation_id=IDS,
     argsrepr=NAMES,
     kwargsrepr=NAMES,
     origin=NAMES,
