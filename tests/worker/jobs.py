@@ -425,16 +425,16 @@ def stubborn() -> None:
 @app.task(bind=True)
 def gated_counting(self: Task[..., Any], name: str) -> int:
     """Returns how often it was delivered."""
-    note("begun", name)
     note("delivered", name, self.request.deliveries)
+    note("begun", name)
     gate(name)
     return self.request.deliveries
 
 
 @app.task(bind=True)
 async def gated_counting_async(self: Task[..., Any], name: str) -> int:
-    note("begun", name)
     note("delivered", name, self.request.deliveries)
+    note("begun", name)
     await agate(name)
     return self.request.deliveries
 
