@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -17,7 +16,6 @@ from umbel.backends.redis.address import Address
 from umbel.backends.redis.keys import Keys
 from umbel.backends.redis.options import Options
 from umbel.backends.redis.scripts import (
-    ACK,
     CLAIM,
     DEPTH,
     EXTEND,
@@ -26,35 +24,29 @@ from umbel.backends.redis.scripts import (
     RESERVE,
     REVOKE,
     REVOKED,
-    SETTLE,
     UNRANK,
     UNWAKE,
     Script,
 )
 from umbel.backends.redis.sending import Sender
 from umbel.backends.redis.server import Server
+from umbel.backends.redis.settling import Settling
 from umbel.backends.redis.shelves import Shelves, decode
 from umbel.backends.redis.store import RedisStore
 from umbel.backends.redis.subscriptions import Subscriptions
 from umbel.backends.redis.waiting import Moved, Waiting
 from umbel.backends.redis.wire import Arg
 from umbel.core.frame import Frame
-from umbel.errors import BrokerUnavailable, CapabilityError, OperationalError, StoreFull
+from umbel.errors import BrokerUnavailable, OperationalError, StoreFull
 from umbel.ports import (
-    Ack,
-    Bury,
     Capabilities,
     Delivery,
     Depth,
     Located,
     NodeInfo,
     Outgoing,
-    Park,
     Receipt,
-    Record,
-    Release,
     ResultStore,
-    Retry,
     Settlement,
     Shelf,
     Shelved,
@@ -68,7 +60,6 @@ _RECHECK = 5.0
 dead neighbour leaves behind."""
 _MOST = 10_000
 """Messages in one ``reserve``: a script blocks the server while it runs."""
-_ACKS = 4000
 _HINTS = 10_000
 """Signals kept for a reader who is slow; the oldest are dropped then."""
 
@@ -85,7 +76,7 @@ class RedisBroker:
         self._keys = Keys(options)
         self._sender = Sender(self._server, self._keys, schedule_in_store=options.schedule_in_store)
         self._shelves = Shelves(self._server, self._keys)
-        self._store: RedisStore | None = None
+        self._settling = Settling(self._server, self._keys, self._sender)
         self._subscriptions: Subscriptions | None = None
         self._waiting: Waiting | None = None
         self._turn = 0
@@ -114,7 +105,7 @@ class RedisBroker:
     def adopt(self, store: ResultStore) -> bool:
         if not isinstance(store, RedisStore) or not store.address.same_server(self._server.address):
             return False
-        self._store = store
+        self._settling.store = store
         return True
 
     def _reconnected(self) -> None:
@@ -277,78 +268,7 @@ class RedisBroker:
     # -- ending
 
     async def settle(self, batch: Sequence[Settlement]) -> Collection[Receipt]:
-        if not batch:
-            return []
-        if all(type(item) is Ack and not item.then and item.record is None for item in batch):
-            return await self._acknowledge([item.receipt for item in batch])
-        own_db = self._server.address.db
-        args: list[Arg] = [own_db if self._store is None else self._store.address.db, own_db]
-        for item in batch:
-            self._pack(item, args)
-        memo = self._keys.memo()
-        stale = await self._once(
-            lambda again: self._server.run(SETTLE, *self._keys.header, memo, again, *args)
-        )
-        return [batch[position - 1].receipt for position in stale]
-
-    async def _once(self, run: Callable[[int], Awaitable[list[int]]]) -> list[int]:
-        """Settle; when the connection breaks, ask again: the server remembers for a while what it answered.
-
-        Otherwise all that was settled would come back as stale, and a worker would believe that its leases were lost.
-        """
-        await self._server.connect()
-        try:
-            return await run(0)
-        except BrokerUnavailable:
-            return await run(1)
-
-    async def _acknowledge(self, receipts: Sequence[Receipt]) -> Collection[Receipt]:
-        by_queue: dict[str, list[Receipt]] = {}
-        for receipt in receipts:
-            by_queue.setdefault(receipt.queue, []).append(receipt)
-        stale: list[Receipt] = []
-        for queue, mine in by_queue.items():
-            for first in range(0, len(mine), _ACKS):
-                some = mine[first : first + _ACKS]
-                keys = (self._keys.own(queue, "held"), self._keys.own(queue, "leases"), self._keys.memo())
-                tokens = [receipt.token for receipt in some]
-                positions = await self._once(functools.partial(self._run_ack, keys, tokens))
-                stale += [some[position - 1] for position in positions]
-        return stale
-
-    async def _run_ack(self, keys: Sequence[str], tokens: Sequence[str], again: int) -> list[int]:
-        positions: list[int] = await self._server.run(ACK, again, *tokens, keys=keys)
-        return positions
-
-    def _pack(self, item: Settlement, args: list[Arg]) -> None:
-        """Append one settlement as settle.lua reads it."""
-        kind, reason, task = "ack", "", ""
-        sendings: list[tuple[Arg, ...]] = []
-        record: Record | None = None
-        if isinstance(item, Ack | Bury):
-            sendings, record = [self._sender.follow_up(out) for out in item.then], item.record
-            if isinstance(item, Bury):
-                kind, reason = "bury", item.reason
-        elif isinstance(item, Retry):
-            home, record = item.receipt.queue, item.record
-            sendings = [self._sender.replacement(item.replacement, home=home, first=item.first)]
-        elif isinstance(item, Park):
-            kind, reason, task = "park", item.reason, item.task
-        elif isinstance(item, Release):
-            kind = "release" if item.counted else "uncounted"
-        args += (kind, item.receipt.queue, item.receipt.token, reason.encode("utf-8", "replace"))
-        args.append(task.encode("utf-8", "replace"))
-        if record is None:
-            args.append(0)
-        elif self._store is None:
-            raise CapabilityError(
-                "A settlement carries a record, but this broker has adopted no result store."
-            )
-        else:
-            args += (1, self._store.key(record.task_id), record.payload, _ttl(record.ttl))
-        args.append(len(sendings))
-        for sending in sendings:
-            args += sending
+        return await self._settling.settle(batch)
 
     async def extend(self, receipts: Collection[Receipt], *, lease: float) -> Collection[Receipt]:
         ordered = list(receipts)
@@ -493,7 +413,3 @@ def _nodes(pairs: list[Any]) -> list[NodeInfo]:
 
 def _ms(seconds: float) -> int:
     return max(round(seconds * 1000), 1)
-
-
-def _ttl(seconds: float | None) -> int:
-    return -1 if seconds is None else _ms(seconds)

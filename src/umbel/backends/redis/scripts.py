@@ -12,6 +12,7 @@ __all__ = [
     "CLAIM",
     "DEPTH",
     "EXTEND",
+    "FINISH",
     "NODES",
     "PURGE",
     "PUT",
@@ -67,6 +68,7 @@ CLAIM = _read("claim", after=(), frees=True)
 PUT = _read("put", after=("record",))
 DEPTH = _read("depth")
 EXTEND = _read("extend", frees=True)
+FINISH = _read("finish", after=("record",), frees=True)
 NODES = _read("nodes", frees=True)
 PURGE = _read("purge")
 RECLAIM = _read("reclaim", frees=True)

@@ -174,6 +174,26 @@ class AdoptionConformance:
         assert bodies(await drain(brokers.b, 1)) == ["next"]
 
     @adoption_scenario
+    async def test_each_live_ack_of_a_batch_writes_its_record(self, brokers: Brokers, stores: Stores) -> None:
+        await brokers.a.send(
+            [task(id, queue) for queue in ("q", "other") for id in (f"{queue}-1", f"{queue}-2")]
+        )
+        by_id = {held.frame.task_id: held for held in await drain(brokers.a, 4, "q", "other") if held.frame}
+        stale = by_id["other-1"].receipt
+        await brokers.b.settle([Ack(receipt=stale)])
+        batch = [
+            Ack(receipt=by_id[id].receipt, record=record(id, value=id))
+            for id in ("q-1", "other-1", "q-2", "other-2")
+        ]
+        again = Ack(receipt=by_id["q-1"].receipt, record=record("q-1", "FAILURE"))
+        assert set(await brokers.a.settle([*batch, again])) == {stale, again.receipt}
+        assert await stores.b.get(list(by_id)) == {
+            id: record(id, value=id).payload for id in ("q-1", "q-2", "other-2")
+        }
+        for id in by_id:
+            assert await shelf_of(brokers.b, id) is None
+
+    @adoption_scenario
     async def test_a_stale_settlement_writes_no_record(self, brokers: Brokers, stores: Stores) -> None:
         await brokers.a.send([task("one")])
         [old] = await drain(brokers.a, 1, lease=SHORT)

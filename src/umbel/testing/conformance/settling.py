@@ -43,6 +43,22 @@ class SettlingConformance:
         assert await shelf_of(brokers.b, "one") is None
 
     @broker_scenario
+    async def test_acks_of_several_queues_tell_which_are_stale(self, brokers: Brokers) -> None:
+        await brokers.a.send(
+            [task(id, queue) for queue in ("q", "other") for id in (f"{queue}-1", f"{queue}-2")]
+        )
+        by_id = {held.frame.task_id: held for held in await drain(brokers.a, 4, "q", "other") if held.frame}
+        stale = by_id["other-1"].receipt
+        await brokers.b.settle([Ack(receipt=stale)])
+        batch = [Ack(receipt=by_id[id].receipt) for id in ("q-1", "other-1", "q-2", "other-2")]
+        assert list(await brokers.a.settle([*batch, batch[0]])) in (
+            [stale, batch[0].receipt],
+            [batch[0].receipt, stale],
+        )
+        for id in by_id:
+            assert await shelf_of(brokers.b, id) is None
+
+    @broker_scenario
     async def test_another_handle_may_settle(self, brokers: Brokers) -> None:
         held = await _hold(brokers.a, "one")
         assert list(await brokers.b.settle([Ack(receipt=held.receipt)])) == []

@@ -1,19 +1,26 @@
--- The quick way for a batch that only acknowledges messages of one queue. Loaded without the prelude.
+-- The quick way for a batch that only acknowledges messages. Loaded without the prelude.
 --
--- KEYS    the held hash, the leases zset, where the answer is remembered
--- ARGV    1 when the batch was sent before and the answer did not come, else 0; then tokens, at most 4000
--- result  the positions (from 1) of stale tokens
+-- KEYS    where the answer is remembered, then for each queue the held hash and the leases zset
+-- ARGV    1 when the batch was sent before and the answer did not come, else 0; then for each queue how many tokens, and
+--         the tokens; at most 4000 in all
+-- result  the positions (from 1, over all queues) of stale tokens
 
-local answered = ARGV[1] == '1' and redis.call('GET', KEYS[3])
+local call = redis.call
+local answered = ARGV[1] == '1' and call('GET', KEYS[1])
 if answered then return cjson.decode(answered) end
 
-local tokens, stale = #ARGV - 1, {}
-if redis.call('HDEL', KEYS[1], unpack(ARGV, 2)) == tokens then
-  redis.call('ZREM', KEYS[2], unpack(ARGV, 2))
-else
-  for i = 1, tokens do
-    if redis.call('ZREM', KEYS[2], ARGV[i + 1]) == 0 then stale[#stale + 1] = i end
+local stale, at, before = {}, 2, 0
+for k = 2, #KEYS, 2 do
+  local count = tonumber(ARGV[at])
+  local first, last = at + 1, at + count
+  if call('HDEL', KEYS[k], unpack(ARGV, first, last)) == count then
+    call('ZREM', KEYS[k + 1], unpack(ARGV, first, last))
+  else
+    for i = first, last do
+      if call('ZREM', KEYS[k + 1], ARGV[i]) == 0 then stale[#stale + 1] = before + i - at end
+    end
   end
+  at, before = last + 1, before + count
 end
-redis.call('SET', KEYS[3], cjson.encode(stale), 'PX', 15000)
+call('SET', KEYS[1], cjson.encode(stale), 'PX', 15000)
 return stale
