@@ -76,6 +76,10 @@ class Child:
         """How many calls beyond its slots it would begin within ``AHEAD_SECONDS``."""
         return min(AHEAD_CALLS, int(AHEAD_SECONDS / self.seconds_per_call))
 
+    def backlog(self) -> bool:
+        """Whether calls wait in it behind those that run."""
+        return len(self.handed) > self.slots
+
     def free_slots(self) -> int:
         """Slots in which nothing runs and something may."""
         return max(0, min(self.room(), self.slots - len(self.handed)))
@@ -220,7 +224,7 @@ class Crew:
         """Take back what waits behind long calls. Returns whether anything came back."""
         back: list[Held] = []
         for child in self.children.values():
-            if len(child.handed) > child.slots and now - child.last_report > STUCK_SECONDS:
+            if child.backlog() and now - child.last_report > STUCK_SECONDS:
                 back += child.take_back()
                 # It is slower than we thought, until it shows otherwise.
                 child.seconds_per_call = max(child.seconds_per_call, STUCK_SECONDS)

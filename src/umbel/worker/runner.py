@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -56,11 +56,25 @@ _NO_CHORDS = (
 SoftLimit = Callable[[float], AbstractContextManager[None]]
 
 
+class Facts(msgspec.Struct, kw_only=True):
+    """What does not change from one run of a task to the next."""
+
+    task: Task[..., Any]
+    ignore_result: bool
+    track_started: bool
+    soft_limit: float | None
+    hard_limit: float | None
+    stored: Rules
+    """The rules of a call whose result is kept."""
+    ignored: Rules
+
+
 class Execution(msgspec.Struct, kw_only=True):
     """One run, from message to ending: the record that walks through the steps below."""
 
     call: Handed
     envelope: Envelope
+    facts: Facts
     task: Task[..., Any]
     request: Request
     rules: Rules
@@ -94,6 +108,7 @@ class Runner:
         self._records = Records(app, hostname)
         self._follow = FollowUps(app)
         self._loops = _ThreadLoops()
+        self._facts: dict[str, Facts] = {}
 
     # -- the two entrances -----------------------------------------------------------------------------
 
@@ -169,7 +184,7 @@ class Runner:
         except MessageError as exc:
             return self._refuse(call, exc)
         try:
-            task = self._app.tasks[envelope.task]
+            facts = self._facts_of(envelope.task)
         except NotRegistered:
             return _parked(call, envelope, f"No worker here knows the task {envelope.task!r}.")
         if call.queue and envelope.queue != call.queue:
@@ -186,24 +201,39 @@ class Runner:
         request.properties = frame.properties
         request.reporter = self._reporter(call.seq, envelope.id)
         ignore = envelope.ignore_result
-        if ignore is None:
-            ignore = setting_of(task, "ignore_result")
-        rules = Rules(
-            ignore_result=bool(ignore),
-            store_errors_even_if_ignored=bool(setting_of(task, "store_errors_even_if_ignored")),
-        )
+        rules = facts.ignored if (facts.ignore_result if ignore is None else ignore) else facts.stored
         if not frame.task_name and (untimely := self._untimely(call, envelope, rules)) is not None:
             return untimely
         return Execution(
             call=call,
             envelope=envelope,
-            task=task,
+            facts=facts,
+            task=facts.task,
             request=request,
             rules=rules,
-            soft_limit=envelope.soft_time_limit or setting_of(task, "soft_time_limit"),
-            hard_limit=envelope.time_limit or setting_of(task, "time_limit"),
+            soft_limit=envelope.soft_time_limit or facts.soft_limit,
+            hard_limit=envelope.time_limit or facts.hard_limit,
             started=started,
         )
+
+    def _facts_of(self, name: str) -> Facts:
+        """Raises NotRegistered."""
+        task = self._app.tasks[name]
+        facts = self._facts.get(name)
+        if facts is None or facts.task is not task:
+            stored = Rules(
+                store_errors_even_if_ignored=bool(setting_of(task, "store_errors_even_if_ignored")),
+            )
+            facts = self._facts[name] = Facts(
+                task=task,
+                ignore_result=bool(setting_of(task, "ignore_result")),
+                track_started=bool(setting_of(task, "track_started")),
+                soft_limit=setting_of(task, "soft_time_limit"),
+                hard_limit=setting_of(task, "time_limit"),
+                stored=stored,
+                ignored=msgspec.structs.replace(stored, ignore_result=True),
+            )
+        return facts
 
     def _refuse(self, call: Handed, exc: MessageError | CapabilityError) -> Done:
         frame = call.frame
@@ -255,7 +285,7 @@ class Runner:
         call, task, request = execution.call, execution.task, execution.request
         if call.report_begin:
             payload = ttl = None
-            if setting_of(task, "track_started") and not execution.rules.ignore_result:
+            if execution.facts.track_started and not execution.rules.ignore_result:
                 payload, ttl = self._records.started(execution.envelope)
             self._report(Begun(call.seq, payload, ttl, execution.hard_limit))
         task.before_start(request.id or "", list(execution.envelope.args), execution.envelope.kwargs)
@@ -264,8 +294,9 @@ class Runner:
         task, envelope = execution.task, execution.envelope
         if task.is_async:
             return self._loops.run(self._awaited(execution))
-        seconds = execution.soft_limit
-        with self._soft_limit(seconds) if seconds else nullcontext():
+        if not execution.soft_limit:
+            return task(*envelope.args, **envelope.kwargs)
+        with self._soft_limit(execution.soft_limit):
             return task(*envelope.args, **envelope.kwargs)
 
     async def _in_thread(self, execution: Execution) -> _Box:
