@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+from umbel.worker.eventloop import loop_factory
 from umbel.worker.ipc import ChildEnd, Done, Dropped, Handed, Ready
 
 
@@ -38,37 +39,60 @@ def serve_serially(end: ChildEnd, runner: Runs, slots: int = 1) -> None:
 
 def serve_in_threads(end: ChildEnd, runner: Runs, slots: int) -> None:
     """`slots` calls at a time, each in a thread: ``threads``."""
-    waiting: queue.SimpleQueue[Handed | None] = queue.SimpleQueue()
-    one_at_a_time = threading.Lock()
+    _ThreadPool(end, runner.run, slots).serve()
 
-    def work() -> None:
-        while True:
-            # Taking the oldest call and its token is one step. Were it two, a token taken back by the node
-            # between them would stand for another call than the node thinks.
-            with one_at_a_time:
-                call = waiting.get()
-                if call is None:
-                    waiting.put(None)
-                    return
-                claimed = end.claim()
-            done = runner.run(call) if claimed else Dropped(call.seq)
-            try:
-                end.report(done)
-            except OSError:
-                return  # the node has gone, and this process goes too
 
-    threads = [threading.Thread(target=work, name=f"task-{n + 1}", daemon=True) for n in range(slots)]
-    for thread in threads:
-        thread.start()
-    while (calls := end.receive()) is not None:
-        for call in calls:
-            waiting.put(call)
-    waiting.put(None)
+class _ThreadPool:
+    """A thread that has ended a call begins the next one itself: only an idle one has to be woken."""
+
+    def __init__(self, end: ChildEnd, run: Callable[[Handed], Done], slots: int) -> None:
+        self._end = end
+        self._run = run
+        self._slots = slots
+        self._lock = threading.Lock()
+        self._waiting: deque[Handed] = deque()
+        self._idle = slots
+        self._begun: queue.SimpleQueue[Handed | None] = queue.SimpleQueue()
+        """Calls for idle threads; None: go home."""
+
+    def serve(self) -> None:
+        for number in range(1, self._slots + 1):
+            threading.Thread(target=self._work, name=f"task-{number}", daemon=True).start()
+        while (calls := self._end.receive()) is not None:
+            with self._lock:
+                self._waiting.extend(calls)
+                while self._idle and (call := self._next()) is not None:
+                    self._idle -= 1
+                    self._begun.put(call)
+        for _ in range(self._slots):
+            self._begun.put(None)
+
+    def _next(self) -> Handed | None:
+        """The oldest call that may begin. Taking it and its token is one step, under the lock: a token that the node
+        takes back between them would stand for another call than the node thinks."""
+        while self._waiting:
+            call = self._waiting.popleft()
+            if self._end.claim():
+                return call
+            self._end.report(Dropped(call.seq))
+        return None
+
+    def _work(self) -> None:
+        try:
+            while (call := self._begun.get()) is not None:
+                while call is not None:
+                    self._end.report(self._run(call))
+                    with self._lock:
+                        call = self._next()
+                        self._idle += call is None
+        except OSError:
+            return  # the node has gone, and this process goes too
 
 
 def serve_in_loop(end: ChildEnd, runner: Runs, slots: int) -> None:
-    """`slots` calls at a time as tasks of one event loop: ``asyncio``."""
-    asyncio.run(_LoopPool(end, runner.arun, slots).run())
+    """`slots` calls at a time as tasks of one event loop, uvloop's where it is installed: ``asyncio``."""
+    with asyncio.Runner(loop_factory=loop_factory()) as loop:
+        loop.run(_LoopPool(end, runner.arun, slots).run())
 
 
 class _LoopPool:
@@ -85,6 +109,8 @@ class _LoopPool:
         # Plain functions run here. The loop's own executor has a few threads, however many slots there are.
         loop.set_default_executor(ThreadPoolExecutor(self._slots, thread_name_prefix="task"))
         loop.add_reader(self._end.sock, self._readable)
+        # uvloop has made it non-blocking: half of a large report would be sent, and the process end by it.
+        self._end.sock.setblocking(True)
         await self._closed.wait()
         loop.remove_reader(self._end.sock)
         for task in self._running:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
 import logging
 import os
 import socket
 import sys
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from umbel.errors import BrokerUnavailable, ConfigurationError
@@ -20,6 +18,7 @@ from umbel.worker import limits, link
 from umbel.worker.banner import render_banner
 from umbel.worker.child import serve
 from umbel.worker.crew import Child
+from umbel.worker.eventloop import loop_factory
 from umbel.worker.ipc import ChildEnd
 from umbel.worker.journal import Journal
 from umbel.worker.logs import LogSettings, ProcessName, redirect_prints, set_up
@@ -197,7 +196,7 @@ class Program:
         judge = Judge(self.app, self.name)
         main = _node_main(settings, self.app.new_broker(), self.app.new_store(), judge, sock)
         try:
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 runner.run(main)
         except (BrokerUnavailable, ConfigurationError) as exc:
             logger.critical("%s Giving up.", exc)
@@ -265,12 +264,6 @@ def _attempts(conf: Any) -> int | None:
     if conf.broker_connection_retry_on_startup is False:
         return 1
     return conf.broker_connection_max_retries or None
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    with contextlib.suppress(ImportError):
-        return importlib.import_module("uvloop").new_event_loop  # type: ignore[no-any-return]
-    return None
 
 
 class _SourceWatch:
