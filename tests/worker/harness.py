@@ -126,7 +126,8 @@ class Site:
 class Worker:
     """``python -m umbel -A <app> worker``, in a process group of its own.
 
-    `settings` are settings of the app, given by the environment.
+    `app` is a module of this directory, or of another directory of tests: ``chaos.jobs``. `settings` are settings of the app,
+    given by the environment.
     """
 
     def __init__(
@@ -149,7 +150,7 @@ class Worker:
         self._environment = {
             **os.environ,
             "JOBS_DIR": str(site.directory),
-            "PYTHONPATH": str(HERE),
+            "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}",
             "PYTHONUNBUFFERED": "1",
             "UMBEL_BROKER_URL": site.broker_url,
             "UMBEL_RESULT_BACKEND": site.result_url,

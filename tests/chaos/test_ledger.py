@@ -1,0 +1,65 @@
+"""The checker itself: it must see what is wrong, or the suite proves nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+
+import pytest
+
+from chaos.events import FINISHED, STARTED, Writer
+from chaos.ledger import Ledger
+
+
+@pytest.fixture
+def writer(ledger: Ledger) -> Writer:
+    """Writes in the place of tasks."""
+    return Writer(ledger.site.directory)
+
+
+def test_an_honest_account(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
+    with ledger.site.worker(app="chaos.jobs") as worker:
+        ledger.send(500)
+        (long,) = ledger.send(1, 1.0)
+        ledger.wait_for_starts([long])
+        ledger.fault("kill children", worker.child_pids)
+        for pid in worker.child_pids:
+            os.kill(pid, signal.SIGKILL)
+        ledger.settle_up()
+        assert worker.stop() == 0
+    assert len(ledger.runs()[long]) == 2
+    line = r"accepted 501 / lost 0 / duplicated 0 / dead 0 / time to recover \d\.\d\d s \(1 faults, 1 runs again, .*\)\n"
+    assert re.fullmatch(line, capsys.readouterr().out)
+
+
+def test_what_was_accepted_and_has_vanished_is_lost(ledger: Ledger, writer: Writer) -> None:
+    ledger.send(3)
+    ledger.site.ask(lambda broker: broker.purge(["celery"]))
+    writer.write(STARTED, 1)
+    writer.write(FINISHED, 1)
+    assert ledger.account(results=False).lost == {0, 2}
+    with pytest.raises(AssertionError, match="2 calls accepted, and lost"):
+        ledger.settle_up(results=False)
+
+
+def test_what_finishes_twice_is_duplicated(ledger: Ledger, writer: Writer) -> None:
+    for kind in (STARTED, FINISHED, STARTED, FINISHED):
+        writer.write(kind, 7)
+    assert ledger.account(results=False).duplicated == {7}
+    with pytest.raises(AssertionError, match="1 calls finished more than once"):
+        ledger.settle_up(results=False)
+
+
+def test_what_finishes_without_an_outcome_is_told(ledger: Ledger, writer: Writer) -> None:
+    writer.write(STARTED, 7)
+    writer.write(FINISHED, 7)
+    with pytest.raises(AssertionError, match="1 calls finished without a result"):
+        ledger.settle_up()
+
+
+def test_a_run_that_was_refused_is_a_ghost(ledger: Ledger, writer: Writer) -> None:
+    ledger.refused.add(7)
+    writer.write(STARTED, 7)
+    with pytest.raises(AssertionError, match="1 calls refused, and run"):
+        ledger.settle_up(results=False)
