@@ -2,6 +2,7 @@
 #
 #   make demo    a worker on SQLite does real work, in under a minute (installs the package alone)
 #   make test    the whole test suite (installs what is missing, Redis included when root)
+#   make soak    the long chaos tests: SOAK_SECONDS=120 for each, on each broker (1200 before a release)
 #   make check   ruff, mypy, pyright, the layer test, the documentation
 #   make docs    the documentation as HTML, in docs/_build/html
 #   make bench   a short comparison with the peers whose environments exist (see bench/README.md)
@@ -11,8 +12,9 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 JOBS ?= 4
 PYTEST_ARGS ?=
+SOAK_SECONDS ?= 120
 
-.PHONY: help demo test check style types layers format docs bench clean
+.PHONY: help demo test soak check style types layers format docs bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -46,6 +48,11 @@ demo: $(VENV)/.package
 test: $(VENV)/.dev
 	@scripts/need-redis
 	@scripts/run-tests $(PY) $(JOBS) $(PYTEST_ARGS)
+
+# Their accounts (accepted / lost / duplicated / dead / time to recover) are shown whether they pass or not.
+soak: $(VENV)/.dev
+	@scripts/need-redis
+	@SOAK_SECONDS=$(SOAK_SECONDS) $(PY) -m pytest -m soak -rP --timeout=0 $(PYTEST_ARGS)
 
 # All of them, even when one fails: the first complaint is not the only one worth reading.
 check: $(VENV)/.docs

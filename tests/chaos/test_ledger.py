@@ -43,12 +43,14 @@ def test_what_was_accepted_and_has_vanished_is_lost(ledger: Ledger, writer: Writ
         ledger.settle_up(results=False)
 
 
-def test_what_finishes_twice_is_duplicated(ledger: Ledger, writer: Writer) -> None:
+def test_what_finishes_twice_is_duplicated_and_wants_a_reason(ledger: Ledger, writer: Writer) -> None:
     for kind in (STARTED, FINISHED, STARTED, FINISHED):
         writer.write(kind, 7)
     assert ledger.account(results=False).duplicated == {7}
-    with pytest.raises(AssertionError, match="1 calls finished more than once"):
+    with pytest.raises(AssertionError, match="1 calls run again without a reason"):
         ledger.settle_up(results=False)
+    ledger.fault("this process dies", [os.getpid()])
+    assert ledger.settle_up(results=False).duplicated == {7}
 
 
 def test_what_finishes_without_an_outcome_is_told(ledger: Ledger, writer: Writer) -> None:
