@@ -10,8 +10,12 @@ import time
 from chaos.events import FINISHED, STARTED, Writer
 from umbel import Umbel
 
+PAUSE = 0.005
+"""Between two looks for a gate."""
+
 app = Umbel("chaos")
-ledger = Writer(pathlib.Path(os.environ["JOBS_DIR"]))
+directory = pathlib.Path(os.environ["JOBS_DIR"])
+ledger = Writer(directory)
 
 
 @app.task
@@ -20,6 +24,16 @@ def work(number: int, seconds: float = 0.0) -> int:
     ledger.write(STARTED, number)
     if seconds:
         time.sleep(seconds)
+    ledger.write(FINISHED, number)
+    return number
+
+
+@app.task
+def wait(number: int, gate: str) -> int:
+    """Take until the test has made a file of that name."""
+    ledger.write(STARTED, number)
+    while not (directory / gate).exists():
+        time.sleep(PAUSE)
     ledger.write(FINISHED, number)
     return number
 

@@ -120,6 +120,15 @@ class Ledger:
             self._send(numbers[first : first + batch], seconds)
         return list(numbers)
 
+    def send_waiting(self, count: int, gate: str = "gate") -> list[int]:
+        """Send calls that take until ``open_gate``."""
+        numbers = self._numbers(count)
+        self._send(numbers, gate, task="chaos.jobs.wait")
+        return list(numbers)
+
+    def open_gate(self, gate: str = "gate") -> None:
+        (self.site.directory / gate).touch()
+
     @contextlib.contextmanager
     def sending(self, pause: float = 0.005, seconds: float = 0.0) -> Iterator[None]:
         """Meanwhile a thread sends one call after the other."""
@@ -143,9 +152,9 @@ class Ledger:
             self._next += count
         return range(first, first + count)
 
-    def _send(self, numbers: Sequence[int], seconds: float) -> None:
+    def _send(self, numbers: Sequence[int], argument: object, task: str = "") -> None:
         calls = [
-            self.site.app.signature(self.task, (number, seconds), task_id=task_id(number))
+            self.site.app.signature(task or self.task, (number, argument), task_id=task_id(number))
             for number in numbers
         ]
         begun = time.monotonic()
@@ -208,6 +217,15 @@ class Ledger:
     def wait_for_starts(self, numbers: Iterable[int]) -> None:
         wanted = set(numbers)
         eventually(lambda: wanted <= self.started(), f"the start of {len(wanted)} calls", DRAIN_SECONDS)
+
+    def wait_for_runs(self, numbers: Iterable[int], count: int) -> None:
+        """Until each of these calls has started so many times."""
+        wanted = list(numbers)
+        eventually(
+            lambda: all(len(self.runs().get(number, ())) >= count for number in wanted),
+            f"{count} starts of {len(wanted)} calls",
+            DRAIN_SECONDS,
+        )
 
     def wait_for_finished(self, count: int) -> None:
         """Until so many calls have finished."""

@@ -97,7 +97,7 @@ async def bench(*, adopted: bool = True) -> AsyncIterator[Bench]:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settler_module, "_PAUSES", (0.001, 0.002))
+    monkeypatch.setattr(settler_module, "pause_after", lambda failures: 0.001)
 
 
 def run(main: Callable[[], Any]) -> None:

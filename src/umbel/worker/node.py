@@ -33,7 +33,7 @@ from umbel.worker.inflight import Held, Inflight
 from umbel.worker.ipc import Begun, Done, Dropped, Progress, Ready, Report
 from umbel.worker.journal import Journal
 from umbel.worker.line import Line
-from umbel.worker.pauses import pause_after
+from umbel.worker.pauses import pause_after, renewal_pause
 from umbel.worker.presence import Presence
 from umbel.worker.settings import NodeSettings
 from umbel.worker.settlements import sentence, settlement_of, with_record
@@ -236,12 +236,16 @@ class Node:
         self._deal()
 
     async def _renew(self) -> None:
+        failures = 0
         while True:
-            await asyncio.sleep(self.settings.lease / 3)
+            await asyncio.sleep(renewal_pause(self.settings.lease, failures))
             try:
                 await self._renew_now()
+                failures = 0
             except OperationalError as exc:
-                logger.error("Cannot renew leases: %s", exc)
+                log = logger.debug if failures else logger.error
+                log("Cannot renew leases: %s Trying again and again.", exc)
+                failures += 1
 
     async def _renew_now(self) -> None:
         receipts = self.inflight.receipts()

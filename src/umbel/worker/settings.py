@@ -16,7 +16,7 @@ class NodeSettings(msgspec.Struct, kw_only=True, frozen=True):
     children: int
     slots: int
     """Calls that one child runs at a time."""
-    lease: float = 30.0
+    lease: float = 25.0
     grace: float | None = None
     """How long a warm shutdown waits for running tasks; None: until they end."""
     max_tasks_per_child: int | None = None

@@ -13,11 +13,11 @@ from collections.abc import Callable, Collection, Sequence
 
 from umbel.errors import OperationalError
 from umbel.ports import Ack, Broker, Bury, Outgoing, Receipt, Record, ResultStore, Retry, Settlement
+from umbel.worker.pauses import pause_after
 
 logger = logging.getLogger("umbel.worker")
 
 BATCH = 500
-_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 Settled = Callable[[int, bool], None]
 """Called with a sequence number once its settlement is carried out; the flag says that its receipt was stale."""
@@ -33,7 +33,7 @@ class Settler:
         *,
         adopted: bool,
         settled: Settled,
-        lease: float = 30.0,
+        lease: float = 25.0,
     ) -> None:
         self._broker = broker
         self._store = store
@@ -83,7 +83,7 @@ class Settler:
                     failures = 0
                     self.on_flush()
             except OperationalError as exc:
-                pause = _PAUSES[min(failures, len(_PAUSES) - 1)]
+                pause = pause_after(failures)
                 failures += 1
                 logger.error(
                     "Cannot settle %d finished tasks: %s Trying again in %.1f s; nothing is lost meanwhile.",

@@ -29,7 +29,9 @@ logger = logging.getLogger("umbel.worker")
 
 _PR_SET_PDEATHSIG = 1
 _QUICK = 1.0
-"""A process that ends sooner than this after its start is not started again at once."""
+"""A process that ends sooner than this after its start is started again after a pause …"""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+"""… which doubles each time in a row: one crash costs next to nothing, and a loop of them does not keep the machine busy."""
 _NODE_QUICK_DEATHS = 5
 """So many quick ends of the node in a row, and the worker gives up with a non-zero code."""
 GIVE_UP = 69
@@ -72,6 +74,8 @@ class Supervisor:
         self._node_quick_deaths = 0
         self._children: dict[int, _Process] = {}
         self._respawn_at: dict[int, float] = {}
+        self._quick_deaths: dict[int, int] = {}
+        """How often in a row the child of that index has died right after its start."""
         self._link: socket.socket | None = None
         self._stopping = ""
         self._signals: list[int] = []
@@ -239,8 +243,10 @@ class Supervisor:
             return
         if status != 0 and not self._stopping:
             logger.error("Child %d (pid %d) %s; starting another one.", child.index + 1, child.pid, how)
-        quick = time.monotonic() - child.started < _QUICK
-        self._respawn_at[child.index] = time.monotonic() + (_QUICK if quick and status != 0 else 0.0)
+        quick = status != 0 and time.monotonic() - child.started < _QUICK
+        deaths = self._quick_deaths[child.index] = self._quick_deaths.get(child.index, 0) + 1 if quick else 0
+        pause = min(_FIRST_PAUSE * 2 ** (deaths - 1), _LONGEST_PAUSE) if deaths else 0.0
+        self._respawn_at[child.index] = time.monotonic() + pause
 
     def _node_ended(self, status: int) -> int | None:
         pid, self._node_pid = self._node_pid, 0
