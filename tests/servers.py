@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import cast
 
 _PATIENCE = 20.0
 
@@ -85,6 +86,16 @@ class RedisServer:
         """The answer to one command, from a client of nobody's: for looking from outside."""
         return command(self.socket_path, *parts, password=self.password)
 
+    def info(self, name: str) -> str:
+        """One value of INFO."""
+        text = cast(bytes, self.command("INFO")).decode()
+        return next(line.partition(":")[2] for line in text.splitlines() if line.startswith(f"{name}:"))
+
+    def replica(self, directory: pathlib.Path) -> RedisServer:
+        """A server, not yet started, that copies this one."""
+        where = ("--replicaof", "127.0.0.1", str(self.port))
+        return RedisServer(directory, self.password, aof=self.aof, config=(*self.config, *where))
+
     def stop(self) -> None:
         """Kill it. What it had not written to its append-only file is lost, as in a crash."""
         process, self.process = self.process, None
@@ -113,14 +124,18 @@ class RedisServer:
 
 
 @contextlib.contextmanager
-def sentinel(directory: pathlib.Path, master: RedisServer, name: str = "mymaster") -> Iterator[int]:
-    """A sentinel that watches `master`; yields its port."""
+def sentinel(
+    directory: pathlib.Path, master: RedisServer, name: str = "mymaster", *, down_after: float = 30.0
+) -> Iterator[int]:
+    """A sentinel that watches `master`, and believes that it is down when it has not heard of it for so many seconds; yields
+    its port."""
     directory.mkdir(parents=True, exist_ok=True)
     port, path = free_port(), directory / "sentinel.sock"
     config = directory / "sentinel.conf"
     config.write_text(
         f"port {port}\nbind 127.0.0.1\nunixsocket {path}\ndir {directory}\n"
         f"sentinel monitor {name} 127.0.0.1 {master.port} 1\n"
+        f"sentinel down-after-milliseconds {name} {round(down_after * 1000)}\n"
         + (f"sentinel auth-pass {name} {master.password}\n" if master.password else "")
     )
     process = _spawn(["redis-server", str(config), "--sentinel"], directory / "sentinel.log")

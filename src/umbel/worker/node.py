@@ -241,6 +241,8 @@ class Node:
             await asyncio.sleep(renewal_pause(self.settings.lease, failures))
             try:
                 await self._renew_now()
+                if failures:
+                    logger.warning("Leases are renewed again.")
                 failures = 0
             except OperationalError as exc:
                 log = logger.debug if failures else logger.error
