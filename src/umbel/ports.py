@@ -123,7 +123,7 @@ class Retry(msgspec.Struct, kw_only=True, gc=False):
     receipt: Receipt
     replacement: Outgoing
     first: bool = False
-    """Serve it before everything of its priority that already waits: what a crash interrupted."""
+    """Serve it before everything of its priority that already waits: what a crash interrupted. No effect with a delay."""
     record: Record | None = None
 
 
@@ -232,7 +232,9 @@ class Signal(msgspec.Struct, kw_only=True):
 class Broker(Protocol):
     """Moves frames. Clauses 1-9 are each a test of the conformance suite.
 
-    1. ``reserve`` returns by priority (larger first), then due time, then arrival, inside one batch too.
+    1. ``reserve`` returns by priority (larger first), then due time, then arrival, inside one batch too. What was put
+       in front (released, retried first, held for too long) comes before the rest of its priority; open is the order
+       of such messages among themselves, of queues, and of what one call put back from a shelf.
     2. A held message is invisible until it is settled, released, or its lease ends.
     3. ``settle`` and ``extend`` with a stale receipt change nothing for it and return it.
     4. ``then``, ``replacement`` and ``record`` are stored with or before the removal, never after.
@@ -319,7 +321,10 @@ class Broker(Protocol):
         ...
 
     async def purge(self, queues: Sequence[str]) -> int:
-        """Delete what waits or is scheduled in `queues`; what is held, parked or dead stays. Returns how many."""
+        """Delete what waits or is scheduled in `queues`; what is held, parked or dead stays. Returns how many.
+
+        To this and to all who look, what became due or was held for too long is what waits.
+        """
         ...
 
     async def requeue(self, shelf: Literal["parked", "dead"], keys: Collection[str]) -> int:
@@ -331,7 +336,10 @@ class Broker(Protocol):
         ...
 
     async def rewrite(self, key: str, frame: Frame) -> bool:
-        """Replace the frame of a dead letter (``umbel dead edit``). Returns whether it was there."""
+        """Replace the frame of a dead letter (``umbel dead edit``), and its priority by what the frame says.
+
+        Returns whether it was there.
+        """
         ...
 
     async def unpark(self, tasks: Collection[str]) -> int:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 import msgspec
 
 from umbel.backends._common_wakeup import Wakeup
-from umbel.backends.memory.place import Message, SignalFeed, named_place, outgoing
+from umbel.backends.memory.place import Message, Place, SignalFeed, named_place, outgoing
 from umbel.backends.memory.store import MemoryStore
 from umbel.core.kombu_json import dump_frame, load_frame
+from umbel.core.priority import frame_priority
 from umbel.errors import DecodeError
 from umbel.ports import (
     Capabilities,
@@ -113,9 +114,16 @@ class MemoryBroker:
             place.changed()
             return len(mine)
 
+    @contextmanager
+    def _look(self) -> Iterator[Place]:
+        """The place as it is now: what became due, or was held for too long, waits."""
+        with self._place.use() as place:
+            place.bring_back(time.monotonic())
+            yield place
+
     async def depth(self, queues: Sequence[str]) -> Mapping[str, Depth]:
         depths = {queue: Depth() for queue in queues}
-        with self._place.use() as place:
+        with self._look() as place:
             for message in place.messages.values():
                 depth = depths.get(message.queue)
                 if depth is not None:
@@ -132,7 +140,7 @@ class MemoryBroker:
         self, shelf: Shelf, queues: Sequence[str] = (), *, limit: int = 100
     ) -> Sequence[Shelved]:
         now = time.monotonic()
-        with self._place.use() as place:
+        with self._look() as place:
             found = [
                 message
                 for message in place.messages.values()
@@ -142,14 +150,14 @@ class MemoryBroker:
             return [_shelved(message, now) for message in found[:limit]]
 
     async def find(self, task_id: str) -> Located | None:
-        with self._place.use() as place:
+        with self._look() as place:
             for message in place.messages.values():
                 if message.task_id == task_id:
                     return Located(shelf=message.shelf, queue=message.queue, reason=message.reason)
         return None
 
     async def purge(self, queues: Sequence[str]) -> int:
-        with self._place.use() as place:
+        with self._look() as place:
             doomed = [
                 message
                 for message in place.messages.values()
@@ -182,6 +190,7 @@ class MemoryBroker:
             for message in found:
                 message.entry = dump_frame(frame, routing_key=message.queue)
                 message.task_id, message.task = frame.task_id, frame.task_name
+                message.priority = frame_priority(frame)
             return bool(found)
 
     async def unpark(self, tasks: Collection[str]) -> int:

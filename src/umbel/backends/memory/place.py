@@ -148,7 +148,7 @@ class Place:
             id=self.last_id,
             queue=out.queue,
             priority=out.priority,
-            rank=now + max(delay, 0.0) - (FRONT if first else 0.0),
+            rank=now + delay if delay > 0 else now - (FRONT if first else 0.0),
             entry=dump_frame(out.frame, routing_key=out.queue),
             task_id=out.frame.task_id,
             task=out.frame.task_name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import os
 import re
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -18,7 +19,8 @@ from umbel.backends.sqlite.database import Database
 from umbel.backends.sqlite.records import RecordRow, put_rows, record_row
 from umbel.backends.sqlite.statements import fetch, statement
 from umbel.core.kombu_json import dump_frame, load_frame
-from umbel.errors import DecodeError
+from umbel.core.priority import frame_priority
+from umbel.errors import DecodeError, OperationalError
 from umbel.ports import (
     Ack,
     Bury,
@@ -62,6 +64,8 @@ FRONT = 1 << 52
 """Subtracted from the rank of what goes before everything of its priority that waits."""
 OVERDUE_AT_ONCE = 2000
 """How many messages one call brings back: more would keep others from the write lock for too long."""
+LOOK_PATIENCE = 0.5
+"""Seconds for which somebody who only looks waits for the write lock."""
 
 _SEND = statement("send")
 _KNOW_QUEUE = statement("know_queue")
@@ -81,6 +85,7 @@ _QUEUES = statement("queues")
 _BROWSE = {shelf: statement(f"browse_{shelf}") for shelf in SHELVES}
 _FIND = statement("find")
 _PURGE = [statement("purge_waiting"), statement("purge_scheduled")]
+_PURGE_LAPSED = statement("purge_lapsed")
 _REQUEUE = statement("requeue")
 _DISCARD = statement("discard")
 _QUEUE_OF_DEAD = statement("queue_of_dead")
@@ -149,7 +154,7 @@ def _values(row: _Row, now: int) -> tuple[Any, ...]:
         row.queue,
         SCHEDULED if row.delay else WAITING,
         row.priority,
-        due - FRONT if row.first else due,
+        due - FRONT if row.first and not row.delay else due,
         due,
         now,
         row.task_id,
@@ -187,8 +192,7 @@ def reserve(database: Database, queues: Sequence[str], limit: int, lease: float,
         return Taken([], pause)
     with database.write() as connection:
         wall, steady = wall_now(), steady_now()
-        connection.execute(_PROMOTE, (wall, OVERDUE_AT_ONCE))
-        connection.execute(_LAPSE, (steady, OVERDUE_AT_ONCE))
+        _bring_back(connection, wall, steady)
         rows = _first_waiting(connection, queues, limit, wall)
         token = int.from_bytes(os.urandom(7))  # one for the batch: a receipt names its row besides
         until = steady + milliseconds(lease)
@@ -314,8 +318,9 @@ def reclaim(database: Database, holder: str) -> int:
 def depth(database: Database, queues: Sequence[str]) -> dict[str, Depth]:
     depths = {queue: Depth() for queue in queues}
     with database.read() as connection:
-        for queue, shelf, count in fetch(connection, _DEPTH, (_names(queues),)):
-            setattr(depths[queue], SHELVES[shelf], count)
+        for queue, shelf, count in fetch(connection, _DEPTH, (_names(queues), wall_now(), steady_now())):
+            name = SHELVES[shelf]
+            setattr(depths[queue], name, getattr(depths[queue], name) + count)
     return depths
 
 
@@ -324,7 +329,23 @@ def queues(database: Database) -> list[str]:
         return [name for (name,) in fetch(connection, _QUEUES)]
 
 
+def _bring_back_overdue(database: Database) -> None:
+    """Show what became due, or was held for too long, as what waits. Looking must not need the write lock for more."""
+    with database.read() as connection:
+        [(_, due, lease_end)] = fetch(connection, _LOOK, ("[]",))
+    if (due is not None and due <= wall_now()) or (lease_end is not None and lease_end <= steady_now()):
+        # Locked, full or read-only: then it is shown where it lies.
+        with suppress(OperationalError), database.write(time.monotonic() + LOOK_PATIENCE) as connection:
+            _bring_back(connection, wall_now(), steady_now())
+
+
+def _bring_back(connection: apsw.Connection, wall: int, steady: int) -> None:
+    connection.execute(_PROMOTE, (wall, OVERDUE_AT_ONCE))
+    connection.execute(_LAPSE, (steady, OVERDUE_AT_ONCE))
+
+
 def browse(database: Database, shelf: Shelf, queues: Sequence[str], limit: int) -> list[Shelved]:
+    _bring_back_overdue(database)
     with database.read() as connection:
         rows = fetch(connection, _BROWSE[shelf], (_names(queues) if queues else None, limit))
     return [_shelved(shelf, row) for row in rows]
@@ -353,6 +374,7 @@ def _shelved(shelf: Shelf, row: tuple[Any, ...]) -> Shelved:
 
 
 def find(database: Database, task_id: str) -> Located | None:
+    _bring_back_overdue(database)
     with database.read() as connection:
         for shelf, queue, reason in fetch(connection, _FIND, (task_id,)):
             return Located(shelf=SHELVES[shelf], queue=queue, reason=reason)
@@ -365,6 +387,8 @@ def purge(database: Database, queues: Sequence[str]) -> int:
         for sql in _PURGE:
             connection.execute(sql, (_names(queues),))
             number += connection.changes()
+        connection.execute(_PURGE_LAPSED, (_names(queues), steady_now()))
+        number += connection.changes()
     return number
 
 
@@ -391,7 +415,8 @@ def rewrite(database: Database, key: str, frame: Frame) -> bool:
             queue = connection.execute(_QUEUE_OF_DEAD, (id,)).get
             if queue is not None:
                 entry = dump_frame(frame, routing_key=queue)
-                connection.execute(_REWRITE, (id, frame.task_id, frame.task_name, entry))
+                values = (id, frame.task_id, frame.task_name, entry, frame_priority(frame))
+                connection.execute(_REWRITE, values)
                 return True
     return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from umbel.core.frame import Frame
@@ -105,6 +106,30 @@ class RepairConformance:
             assert located.reason == (f"why {shelf}" if shelf in ("parked", "dead") else "")
         assert await brokers.b.find("never-sent") is None
 
+    @broker_scenario
+    async def test_what_is_due_or_was_held_for_too_long_is_shown_as_waiting(self, brokers: Brokers) -> None:
+        await brokers.a.send([task("lapsed", priority=1)])
+        await drain(brokers.a, 1, lease=SHORT)
+        await brokers.a.send([task("due", due_in=SHORT)])
+
+        async def both_wait() -> bool:
+            return (await brokers.b.depth(["q"]))["q"] == Depth(waiting=2)
+
+        await eventually(both_wait)
+        assert [item.task_id for item in await brokers.b.browse("waiting")] == ["lapsed", "due"]
+        assert [await shelf_of(brokers.b, id) for id in ("lapsed", "due")] == ["waiting", "waiting"]
+        assert list(await brokers.b.browse("held")) == list(await brokers.b.browse("scheduled")) == []
+
+    @broker_scenario
+    async def test_a_queue_whose_first_message_was_a_duplicate_is_known(self, brokers: Brokers) -> None:
+        await brokers.a.send(
+            [task(queue, queue, dedupe_key="k", dedupe_window=LONG) for queue in ("one", "two")]
+        )
+        await brokers.a.send([task("plain", "two")])
+        assert set(await brokers.b.queues()) == {"one", "two"}
+        assert {item.task_id for item in await brokers.b.browse("waiting")} == {"one", "plain"}
+        assert await shelf_of(brokers.b, "plain") == "waiting"
+
     # -- putting right
 
     @broker_scenario
@@ -170,6 +195,25 @@ class RepairConformance:
         assert delivery.frame is not None
         assert delivery.frame.body == b"edited"
         assert delivery.frame.task_name == "tasks.repaired"
+
+    @broker_scenario
+    async def test_a_rewritten_frame_says_its_priority(self, brokers: Brokers) -> None:
+        await _bury(brokers.a, "one", "q")
+        [key] = await _keys(brokers.a, "dead")
+        edited = task("one").frame
+        edited.headers["umbel_priority"] = 7
+        assert await brokers.b.rewrite(key, edited) is True
+        await brokers.a.send([task("waits"), task("more-urgent", priority=8)])
+        await brokers.b.requeue("dead", await _keys(brokers.a, "dead"))
+        assert bodies(await drain(brokers.b, 3)) == ["more-urgent", "one", "waits"]
+
+    @broker_scenario
+    async def test_purge_deletes_what_was_held_for_too_long(self, brokers: Brokers) -> None:
+        await brokers.a.send([task("one"), task("two", due_in=SHORT)])
+        await drain(brokers.a, 1, lease=SHORT)
+        await asyncio.sleep(2 * SHORT)  # nobody looks meanwhile
+        assert await brokers.b.purge(["q"]) == 2
+        assert (await brokers.b.depth(["q"]))["q"] == Depth()
 
     @broker_scenario
     async def test_unpark_brings_back_the_tasks_that_are_known_now(self, brokers: Brokers) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -124,6 +125,15 @@ class SettlingConformance:
         await brokers.a.send([task("waits"), task("urgent", priority=1), task("slow", priority=-1)])
         await brokers.a.settle([Retry(receipt=held.receipt, replacement=task("interrupted"), first=True)])
         assert bodies(await drain(brokers.b, 4)) == ["urgent", "interrupted", "waits", "slow"]
+
+    @broker_scenario
+    async def test_a_retry_that_is_due_later_does_not_go_first(self, brokers: Brokers) -> None:
+        held = await _hold(brokers.a, "again")
+        await brokers.a.send([task("waits")])
+        again = Retry(receipt=held.receipt, replacement=task("again", due_in=SHORT), first=True)
+        await brokers.a.settle([again])
+        await asyncio.sleep(2 * SHORT)
+        assert bodies(await drain(brokers.b, 2)) == ["waits", "again"]
 
     @broker_scenario
     async def test_retry_goes_behind_what_waits(self, brokers: Brokers) -> None:

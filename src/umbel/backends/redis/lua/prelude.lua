@@ -134,11 +134,11 @@ local SENDING = 7
 local named = {}
 local function send(at, now)
   local mode, queue, priority, dedupe = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 4]
-  if dedupe ~= '' and not call('SET', dedupe, '1', 'NX', 'PX', ARGV[at + 5]) then return end
-  if not named[queue] then
+  if not named[queue] then  -- also where the message is dropped: the client will not name the queue again
     named[queue] = true
     call('SADD', prefix .. 'umbel:queues', queue)
   end
+  if dedupe ~= '' and not call('SET', dedupe, '1', 'NX', 'PX', ARGV[at + 5]) then return end
   local frame, count, settled = unmark(ARGV[at + 6])
   if mode == 'due' then
     schedule(queue, now + tonumber(ARGV[at + 3]), priority, count, frame)
