@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from umbel import portal
+from umbel import faults, portal
 from umbel.calls import Planner, Prepared
 from umbel.context import current_run
 from umbel.core.envelope import Envelope
@@ -111,7 +111,9 @@ class Client:
         begun, deadline = time.monotonic(), None
         while True:
             try:
+                faults.point("client.prepared")
                 self._app.broker.send_now(batch, timeout=left or None)
+                faults.point("client.sent")
                 return
             except BrokerUnavailable as exc:
                 deadline = deadline or _Deadline(self._app.conf, options, begun)

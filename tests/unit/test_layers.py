@@ -36,13 +36,25 @@ class Layer(NamedTuple):
 
 
 PURE = ("errors", "core")
-BELOW_APP = (*PURE, "version", "ids", "ports", "flow", "codecs", "middleware", "events", "backend table")
+BELOW_APP = (
+    *PURE,
+    "version",
+    "ids",
+    "faults",
+    "ports",
+    "flow",
+    "codecs",
+    "middleware",
+    "events",
+    "backend table",
+)
 
 LAYERS: dict[str, Layer] = {
     "version": Layer(("_version",)),
     "errors": Layer(("errors",)),
     "core": Layer(("core", "core.*"), ("errors",), ("msgspec",)),
     "ids": Layer(("ids",)),  # random, and so not core
+    "faults": Layer(("faults",)),  # does nothing, unless a test has asked for more
     "ports": Layer(("ports",), PURE, ("msgspec",)),
     "flow": Layer(("flow", "flow.*"), (*PURE, "ids", "ports"), ("msgspec",)),
     "codecs": Layer(
@@ -56,7 +68,7 @@ LAYERS: dict[str, Layer] = {
     "backend helpers": Layer(("backends._*",), (*PURE, "ids", "ports"), ("msgspec",)),
     "backends": Layer(
         ("backends.*",),
-        (*PURE, "ids", "ports", "backend helpers"),
+        (*PURE, "ids", "faults", "ports", "backend helpers"),
         ("msgspec", "apsw", "hiredis"),
         closed=True,
     ),

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+from umbel import faults
 from umbel.worker.eventloop import loop_factory
 from umbel.worker.ipc import ChildEnd, Done, Dropped, Handed, Ready
 
@@ -32,7 +33,11 @@ def serve_serially(end: ChildEnd, runner: Runs, slots: int = 1) -> None:
     while (calls := end.receive()) is not None:
         for call in calls:
             if end.claim():
-                end.report(runner.run(call))
+                faults.point("child.claimed")
+                done = runner.run(call)
+                faults.point("child.ran")
+                end.report(done)
+                faults.point("child.reported")
             else:
                 end.report(Dropped(call.seq))
 

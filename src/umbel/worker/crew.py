@@ -14,6 +14,7 @@ import signal
 import socket
 from collections import deque
 
+from umbel import faults
 from umbel.worker.inflight import Held
 from umbel.worker.ipc import Handed, encode
 
@@ -90,6 +91,7 @@ class Child:
             self.last_report = now
         assert self.transport is not None, "a child has room only after it has reported over its connection"
         os.write(self._tokens_write, bytes(len(calls)))
+        faults.point("crew.promised")
         self.transport.write(
             encode(
                 [
@@ -100,6 +102,7 @@ class Child:
         )
         for held in calls:
             self.handed[held.seq] = held
+        faults.point("crew.handed")
 
     def take_back(self) -> list[Held]:
         """Every call that it has not begun, and now will not begin."""

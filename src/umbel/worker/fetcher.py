@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+from umbel import faults
 from umbel.core.policy import Ending
 from umbel.errors import OperationalError
 from umbel.ports import Ack, Broker, Bury, Delivery, Frame
@@ -72,6 +73,8 @@ class Fetcher:
                     wait=RESERVE_WAIT,
                     holder=self._settings.id,
                 )
+                if deliveries:
+                    faults.point("fetcher.reserved")
                 await self._take(deliveries)
             except OperationalError as exc:
                 pause = pause_after(failures)
@@ -126,6 +129,7 @@ class Fetcher:
             for held in early:
                 self._inflight.drop(held.seq)
             raise
+        faults.point("fetcher.acknowledged")
         ready = []
         for held in early:
             if held.receipt in stale:

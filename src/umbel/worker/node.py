@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from umbel import faults
 from umbel.core.policy import Ending
 from umbel.errors import BrokerUnavailable, OperationalError
 from umbel.ports import (
@@ -323,6 +324,7 @@ class Node:
             self._deadlines.begin(child, held, report.hard)
 
     def _done(self, held: Held, done: Done) -> None:
+        faults.point("node.heard")
         if not held.lease_lost:
             self.journal.done(held, done)
         record = None
@@ -345,6 +347,7 @@ class Node:
 
     async def _bury_child(self, child: Child) -> None:
         how = await self._deaths.of(child.pid)
+        faults.point("node.child_lost")
         calls = list(child.handed.values())
         child.handed.clear()
         guilty = any(held.doomed for held in calls)

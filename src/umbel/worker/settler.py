@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
 
+from umbel import faults
 from umbel.errors import OperationalError
 from umbel.ports import Ack, Broker, Bury, Outgoing, Receipt, Record, ResultStore, Retry, Settlement
 from umbel.worker.pauses import pause_after
@@ -106,10 +107,12 @@ class Settler:
         if records:
             if self._store is not None:
                 await self._store.put(records)
+            faults.point("settler.recorded")
             del self._records[: len(records)]
         messages = self._outgoing[:BATCH]
         if messages:
             await self._broker.send(messages)
+            faults.point("settler.sent")
             del self._outgoing[: len(messages)]
         if self._records or self._outgoing:
             return
@@ -118,6 +121,7 @@ class Settler:
             if not self._adopted:
                 await self._store_apart(batch)
             stale = await self._broker.settle([settlement for _, settlement in batch])
+            faults.point("settler.settled")
             del self._settlements[: len(batch)]
             self._tell(batch, stale)
 
@@ -134,9 +138,11 @@ class Settler:
         if not recorded:
             return
         stale = set(await self._broker.extend([receipt for receipt, _, _ in recorded], lease=self._lease))
+        faults.point("settler.fenced")
         records = [record for receipt, record, _ in recorded if receipt not in stale]
         if self._store is not None and records:
             await self._store.put(records)
+            faults.point("settler.stored")
         for _, _, settlement in recorded:
             settlement.record = None
 

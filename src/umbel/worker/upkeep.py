@@ -7,6 +7,7 @@ import logging
 import random
 from collections.abc import Collection
 
+from umbel import faults
 from umbel.errors import OperationalError
 from umbel.ports import Broker, ResultStore, Signal
 
@@ -77,6 +78,7 @@ class Upkeep:
                 await self._tell()
                 count = await self._broker.unpark(list(self._tasks))
                 if count:
+                    faults.point("upkeep.unparked")
                     logger.warning("Brought back %d parked messages: this worker knows their tasks.", count)
                 if self._store is not None and loop.time() >= prune_at:
                     prune_at = loop.time() + PRUNE_SECONDS

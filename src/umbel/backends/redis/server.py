@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
+from umbel import faults
 from umbel.backends.redis.address import Address
 from umbel.backends.redis.options import Options
 from umbel.backends.redis.scripts import Script
@@ -171,6 +172,7 @@ class Server:
         try:
             wire = self.borrow(until)
             wire.post(pack_one(("LPUSH", key, entry)))
+            faults.point("redis.send_written")
             answer = wire.read()
         except (Lost, Refusal) as exc:
             raise self.error(exc) from exc

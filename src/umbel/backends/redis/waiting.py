@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from umbel import faults
 from umbel.backends.redis.keys import Keys
 from umbel.backends.redis.scripts import UNWAKE
 from umbel.backends.redis.server import Server
@@ -145,6 +146,7 @@ class Waiting:
                 if isinstance(answer, Refusal):
                     raise answer
                 if answer is not None:
+                    faults.point("redis.moved")
                     break
                 if not any(queue in queues for queues in self._bells.values()):
                     return

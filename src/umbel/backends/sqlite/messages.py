@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import apsw
 import msgspec
 
+from umbel import faults
 from umbel.backends.sqlite.clock import milliseconds, steady_now, wall_now
 from umbel.backends.sqlite.database import Database
 from umbel.backends.sqlite.records import RecordRow, put_rows, record_row
@@ -139,6 +140,7 @@ def send(database: Database, batch: Sequence[Outgoing], until: float | None = No
     if rows:
         with database.write(until) as connection:
             _insert(connection, rows)
+            faults.point("sqlite.send_written")
 
 
 def _insert(connection: apsw.Connection, rows: Sequence[_Row]) -> None:
@@ -193,11 +195,13 @@ def reserve(database: Database, queues: Sequence[str], limit: int, lease: float,
     with database.write() as connection:
         wall, steady = wall_now(), steady_now()
         _bring_back(connection, wall, steady)
+        faults.point("sqlite.overdue_brought_back")
         rows = _first_waiting(connection, queues, limit, wall)
         token = int.from_bytes(os.urandom(7))  # one for the batch: a receipt names its row besides
         until = steady + milliseconds(lease)
         ids = _as_json([row[2] for row in rows]).decode()
         connection.execute(_HOLD, (ids, token, until, holder, wall))
+        faults.point("sqlite.reserve_written")
     return Taken([_delivery(token, row) for row in rows], 0.0)
 
 
@@ -272,9 +276,11 @@ def settle(database: Database, batch: Sequence[Settlement], *, adopted: bool) ->
             rows += follow_ups
             if record is not None:
                 records.append(record)
+        faults.point("sqlite.settle_removed")
         if rows:
             _insert(connection, rows)
         put_rows(connection, records)
+        faults.point("sqlite.settle_written")
     return stale
 
 
@@ -309,6 +315,7 @@ def _extend_one(connection: apsw.Connection, receipt: Receipt, until: int) -> bo
 def reclaim(database: Database, holder: str) -> int:
     with database.write() as connection:
         connection.execute(_RECLAIM, (holder,))
+        faults.point("sqlite.reclaim_written")
         return connection.changes()
 
 
@@ -400,7 +407,9 @@ def requeue(database: Database, shelf: Shelf, keys: Collection[str]) -> int:
     with database.write() as connection:
         now = wall_now()
         values = [(id, SHELVES.index(shelf), now) for id in _ids(keys)]
-        return len(list(connection.executemany(_REQUEUE, values)))
+        count = len(list(connection.executemany(_REQUEUE, values)))
+        faults.point("sqlite.requeue_written")
+        return count
 
 
 def discard(database: Database, shelf: Shelf, keys: Collection[str]) -> int:
@@ -424,7 +433,10 @@ def rewrite(database: Database, key: str, frame: Frame) -> bool:
 def unpark(database: Database, tasks: Collection[str]) -> int:
     with database.write() as connection:
         connection.execute(_UNPARK, (_names(tasks), wall_now()))
-        return connection.changes()
+        count = connection.changes()
+        if count:
+            faults.point("sqlite.unpark_written")
+        return count
 
 
 def revoke(database: Database, task_ids: Collection[str], window: float) -> None:
