@@ -145,6 +145,11 @@ class Child:
         except OSError:
             return 0
 
+    def cancel(self, seq: int) -> None:
+        """Ask it to cancel a call that it runs."""
+        if self.transport is not None:
+            self.transport.write(encode(seq))
+
     def hang_up(self) -> None:
         """Its process is dead: end the connection even if another process still has it open."""
         if self.transport is not None and not self.gone:

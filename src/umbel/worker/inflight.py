@@ -30,6 +30,9 @@ class Held(msgspec.Struct, kw_only=True, gc=False):
     doomed: Ending | None = None
     """The node has killed its child on account of this call: the ending that it gets."""
     lease_lost: bool = False
+    """Its message was given to another run: nothing that this one produces is written."""
+    stopped: bool = False
+    """The node has killed or cancelled it for that."""
     parked: str | None = None
     """The task for want of which it is being parked: nobody here knows it."""
 
@@ -69,6 +72,7 @@ class Inflight:
         if (
             held is None
             or held.receipt is None
+            or held.stopped
             or held.frame.headers.get("retries") != frame.headers.get("retries")
         ):
             return False

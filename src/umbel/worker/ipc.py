@@ -15,7 +15,7 @@ import signal
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -27,6 +27,8 @@ LENGTH = struct.Struct("<I")
 
 
 # ------------------------------------------------------------------------------------------- node -> child
+
+# A frame is a list of calls to run, or the number of a call to cancel.
 
 
 class Handed(msgspec.Struct, array_like=True, gc=False):
@@ -102,7 +104,7 @@ class Ready(msgspec.Struct, array_like=True, tag=4, gc=False):
 Report = Done | Begun | Progress | Dropped | Ready
 
 _encoder = msgspec.msgpack.Encoder()
-_handed_decoder = msgspec.msgpack.Decoder(list[Handed])
+_handed_decoder = msgspec.msgpack.Decoder(list[Handed] | int)
 _report_decoder = msgspec.msgpack.Decoder(Report)
 
 
@@ -175,6 +177,8 @@ class ChildEnd:
         self._tokens = tokens
         self._frames = FrameBuffer()
         self._sending = threading.Lock()
+        self.cancelled: Callable[[int], None] = lambda seq: None
+        """Called with the number of a call that the node wants to be cancelled."""
 
     def receive(self) -> list[Handed] | None:
         """The next calls; None when the node has closed the connection."""
@@ -193,7 +197,11 @@ class ChildEnd:
         """The calls that `data` completes."""
         calls: list[Handed] = []
         for payload in self._frames.feed(data):
-            calls += _handed_decoder.decode(payload)
+            said = _handed_decoder.decode(payload)
+            if isinstance(said, int):
+                self.cancelled(said)
+            else:
+                calls += said
         return calls
 
     def claim(self) -> bool:

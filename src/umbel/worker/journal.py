@@ -77,14 +77,15 @@ class Journal:
             extra={"task": frame.task_name, "task_id": frame.task_id, "event": ending},
         )
 
-    def lease_lost(self, held: Held) -> None:
-        """A lease ended before its run did: another run has taken over, this one writes nothing."""
+    def lease_lost(self, held: Held, done: str = "") -> None:
+        """A lease ended before its run did: another run has taken over, this one writes nothing. `done`: about it."""
         self.counters["lease_lost"] += 1
         logger.error(
             "Task %s[%s] LeaseLost: its lease ended before it did, and its message was given to another run. "
-            "What this run produces is not written.",
+            "What this run produces is not written.%s",
             held.frame.task_name,
             held.frame.task_id,
+            done and f" {done}",
             extra={"task": held.frame.task_name, "task_id": held.frame.task_id, "event": "lease_lost"},
         )
 

@@ -33,8 +33,9 @@ from umbel.worker.fetcher import Fetcher
 from umbel.worker.inflight import Held, Inflight
 from umbel.worker.ipc import Begun, Done, Dropped, Progress, Ready, Report
 from umbel.worker.journal import Journal
+from umbel.worker.leases import Leases
 from umbel.worker.line import Line
-from umbel.worker.pauses import pause_after, renewal_pause
+from umbel.worker.pauses import pause_after
 from umbel.worker.presence import Presence
 from umbel.worker.settings import NodeSettings
 from umbel.worker.settlements import sentence, settlement_of, with_record
@@ -93,6 +94,9 @@ class Node:
         self._deaths = Deaths()
         self._burials: set[asyncio.Task[None]] = set()
         self._deadlines = Deadlines(lambda child: self.kill(child))
+        self._leases = Leases(
+            settings, broker, self.inflight, self.crew, journal, lambda child: self.kill(child)
+        )
 
     # -- life ------------------------------------------------------------------------------------------
 
@@ -114,7 +118,7 @@ class Node:
         jobs = [
             fetching,
             asyncio.create_task(self.settler.run(), name="settle"),
-            asyncio.create_task(self._renew(), name="renew"),
+            asyncio.create_task(self._leases.run(), name="renew"),
             asyncio.create_task(self._watch(), name="watch"),
             asyncio.create_task(self._upkeep.run(), name="upkeep"),
             asyncio.create_task(self._presence.announce(), name="announce"),
@@ -139,7 +143,7 @@ class Node:
     def _make_fetcher(self) -> Fetcher:
         fetcher = Fetcher(self.settings, self.broker, self.inflight, self.settler, self.judge, self.journal)
         fetcher.wanted = self._wanted
-        fetcher.renew = self._renew_now
+        fetcher.renew = self._leases.renew
         fetcher.admit = self._admit
         fetcher.end = self._end
         return fetcher
@@ -156,8 +160,8 @@ class Node:
                 await self.broker.open()
                 if self.store is not None:
                     await self.store.open()
-                if self.settings.predecessor:
-                    count = await self.broker.reclaim(self.settings.predecessor)
+                if self.settings.predecessors:
+                    count = sum([await self.broker.reclaim(gone) for gone in self.settings.predecessors])
                     logger.warning("Took back %d tasks that the previous node held.", count)
                 await self._presence.check_name()
                 return
@@ -235,33 +239,6 @@ class Node:
     def _admit(self, calls: list[Held]) -> None:
         self.crew.offer(calls)
         self._deal()
-
-    async def _renew(self) -> None:
-        failures = 0
-        while True:
-            await asyncio.sleep(renewal_pause(self.settings.lease, failures))
-            try:
-                await self._renew_now()
-                if failures:
-                    logger.warning("Leases are renewed again.")
-                failures = 0
-            except OperationalError as exc:
-                log = logger.debug if failures else logger.error
-                log("Cannot renew leases: %s Trying again and again.", exc)
-                failures += 1
-
-    async def _renew_now(self) -> None:
-        receipts = self.inflight.receipts()
-        if not receipts:
-            return
-        for receipt in await self.broker.extend(list(receipts), lease=self.settings.lease):
-            held = receipts[receipt]
-            if self.inflight.get(held.seq) is held and held.receipt == receipt:
-                held.lease_lost = True
-                self.journal.lease_lost(held)
-                if held in self.crew.buffer:
-                    self.crew.buffer.remove(held)
-                    self.inflight.drop(held.seq)
 
     # -- from the children -----------------------------------------------------------------------------
 
@@ -353,7 +330,10 @@ class Node:
         guilty = any(held.doomed for held in calls)
         neighbours = []
         for held in calls:
-            if held.doomed is not None:
+            if held.lease_lost:
+                self._deadlines.end(held)
+                self.inflight.drop(held.seq)
+            elif held.doomed is not None:
                 self._end(held, held.doomed, sentence(held, how))
             elif guilty and held.receipt is not None:
                 neighbours.append(held)

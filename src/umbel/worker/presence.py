@@ -42,7 +42,7 @@ class Presence:
         """Warn when another live worker has the same name."""
         settings = self._settings
         for other in await self._broker.nodes():
-            if other.name == settings.name and other.id not in (settings.id, settings.predecessor):
+            if other.name == settings.name and other.id not in (settings.id, *settings.predecessors):
                 logger.warning(
                     "Another worker named %s is alive (pid %d, heard %.0f s ago). Both will work, but commands to one "
                     "reach both; give each a name of its own with -n.",

@@ -176,13 +176,13 @@ class Program:
 
     # -- processes -------------------------------------------------------------------------------------
 
-    def _run_node(self, sock: socket.socket, node_id: str, predecessor: str) -> int:
+    def _run_node(self, sock: socket.socket, node_id: str, predecessors: tuple[str, ...]) -> int:
         self._rename("node")
         conf = self.app.conf
         settings = NodeSettings(
             name=self.name,
             id=node_id,
-            predecessor=predecessor,
+            predecessors=predecessors,
             queues=self.queues,
             pool=self.pool,
             children=self.children,
@@ -216,6 +216,7 @@ class Program:
             soft_limit=soft_limit,
             describe=logging.getLogger("umbel.worker.tasks").isEnabledFor(logging.INFO),
         )
+        end.cancelled = runner.cancel
         serve(end, runner, self.pool, self.slots, os.getpid())
 
     def _rename(self, name: str) -> None:

@@ -109,6 +109,7 @@ class Runner:
         self._follow = FollowUps(app)
         self._loops = _ThreadLoops()
         self._facts: dict[str, Facts] = {}
+        self._coroutines: dict[int, asyncio.Task[Any]] = {}
 
     # -- the two entrances -----------------------------------------------------------------------------
 
@@ -154,7 +155,7 @@ class Runner:
             try:
                 self._begin(execution)
                 value = (
-                    await self._awaited(execution)
+                    await self._cancellable(execution)
                     if task.is_async
                     else (await self._in_thread(execution)).open()
                 )
@@ -308,6 +309,21 @@ class Runner:
 
         context = contextvars.copy_context()
         return await asyncio.get_running_loop().run_in_executor(None, context.run, run)
+
+    def cancel(self, seq: int) -> None:
+        """Cancel the call `seq` if it is a coroutine that ``arun`` awaits. A function in a thread goes on."""
+        task = self._coroutines.get(seq)
+        if task is not None:
+            task.cancel()
+
+    async def _cancellable(self, execution: Execution) -> Any:
+        task, seq = asyncio.current_task(), execution.call.seq
+        assert task is not None
+        self._coroutines[seq] = task
+        try:
+            return await self._awaited(execution)
+        finally:
+            del self._coroutines[seq]
 
     async def _awaited(self, execution: Execution) -> Any:
         envelope = execution.envelope

@@ -22,7 +22,7 @@ class NodeSettings(msgspec.Struct, kw_only=True, frozen=True):
     max_tasks_per_child: int | None = None
     max_memory_per_child: int | None = None
     """KiB."""
-    predecessor: str = ""
-    """The id of the node that this one replaces: its leases are ended at once."""
+    predecessors: tuple[str, ...] = ()
+    """The ids of the nodes that this one replaces: their leases are ended at once."""
     connect_attempts: int | None = None
     """How often the first connection is tried before the worker gives up; None: for ever."""

@@ -34,6 +34,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 """… which doubles each time in a row: one crash costs next to nothing, and a loop of them does not keep the machine busy."""
 _NODE_QUICK_DEATHS = 5
 """So many quick ends of the node in a row, and the worker gives up with a non-zero code."""
+_PREDECESSORS = 8
+"""So many nodes that have died are remembered, and their leases ended by the next one."""
 GIVE_UP = 69
 """Exit code of a node that must not be started again: the broker is out of reach (EX_UNAVAILABLE)."""
 _ECHO = 0.02
@@ -49,8 +51,8 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     slots: int
     in_place: bool
     """``solo``: the only child is this very process, so that a debugger can be used."""
-    run_node: Callable[[socket.socket, str, str], int]
-    """(link, id, predecessor) -> exit code. `id` is new for each node."""
+    run_node: Callable[[socket.socket, str, tuple[str, ...]], int]
+    """(link, id, predecessors) -> exit code. `id` is new for each node."""
     run_child: Callable[[ChildEnd, int], None]
     """(connection, index)."""
     changed: Callable[[], str | None] | None = None
@@ -69,7 +71,7 @@ class Supervisor:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._node_pid = 0
-        self._node_id = ""
+        self._node_ids: list[str] = []
         self._node_started = 0.0
         self._node_quick_deaths = 0
         self._children: dict[int, _Process] = {}
@@ -96,7 +98,7 @@ class Supervisor:
         # Objects that exist now are shared with every fork for as long as the collector leaves them alone.
         gc.collect()
         gc.freeze()
-        self._fork_node("")
+        self._fork_node()
         if self._plan.in_place:
             return self._serve_in_place()
         for index in range(self._plan.children):
@@ -172,16 +174,19 @@ class Supervisor:
 
     # -- processes -------------------------------------------------------------------------------------
 
-    def _fork_node(self, predecessor: str) -> None:
+    def _fork_node(self) -> None:
         ours, theirs = link.make_link()
-        self._node_id = os.urandom(8).hex()
+        # Not only the last one: it may have died before it had taken back what the one before it held.
+        predecessors = tuple(self._node_ids[-_PREDECESSORS:])
+        node_id = os.urandom(8).hex()
+        self._node_ids = [*predecessors, node_id]
         self._link = ours
         self._node_started = time.monotonic()
         pid = _fork()
         if pid == 0:
             ours.close()
             _leave_signals_to_the_supervisor()
-            _run_and_exit(lambda: self._plan.run_node(theirs, self._node_id, predecessor))
+            _run_and_exit(lambda: self._plan.run_node(theirs, node_id, predecessors))
         theirs.close()
         self._node_pid = pid
 
@@ -277,7 +282,7 @@ class Supervisor:
         return None
 
     def _replace_node(self) -> None:
-        self._fork_node(self._node_id)
+        self._fork_node()
         for index in range(self._plan.children):
             self._fork_child(index)
 
