@@ -28,6 +28,7 @@ __all__ = [
     "Depth",
     "Frame",
     "Located",
+    "NodeHealth",
     "NodeInfo",
     "Outgoing",
     "Park",
@@ -198,6 +199,20 @@ class Depth(msgspec.Struct, kw_only=True):
     dead: int = 0
 
 
+class NodeHealth(msgspec.Struct, kw_only=True):
+    """Whether a node does what it is there for, in its own words. It grows older on its way: see ``NodeInfo.seen_ago``."""
+
+    state: Literal["starting", "fetching", "full", "away", "stuck", "stopping"]
+    """full: every slot is busy, so that nothing is fetched. away: the broker is out of reach. stuck: the loop that fetches
+    has not moved though it should have."""
+    reason: str = ""
+    """away, stuck: why, for people."""
+    unanswered: float = 0.0
+    """Seconds since the broker last answered a fetch. Time in which there was no room for more does not count."""
+    fetched_ago: float | None = None
+    """Seconds since the last successful fetch, whatever it brought; None: there was none yet."""
+
+
 class NodeInfo(msgspec.Struct, kw_only=True):
     """What a worker says of itself while it lives."""
 
@@ -214,6 +229,8 @@ class NodeInfo(msgspec.Struct, kw_only=True):
     seen_ago: float = 0.0
     """Seconds since its last sign of life, by the store's clock (filled in by ``nodes``)."""
     counters: dict[str, int] = msgspec.field(default_factory=dict)
+    health: NodeHealth | None = None
+    """When it said so; None: it is of a version that does not tell."""
 
 
 class Signal(msgspec.Struct, kw_only=True):
@@ -248,6 +265,8 @@ class Broker(Protocol):
     caps: Capabilities
     url: str
     """With the password replaced by ``***``: fit to be shown."""
+    patience: float
+    """No call takes so many seconds longer than it was asked to wait: by then it has raised. What does is stuck."""
 
     async def open(self) -> None:
         """Connect and prepare. Raises ``BrokerUnavailable``. Idempotent."""

@@ -99,6 +99,7 @@ ACTING: tuple[Setting, ...] = (
     Setting("worker_shutdown_timeout", "duration", None, "Grace, seconds: how long a warm shutdown waits for running tasks before they are handed back. None: until they end."),
     Setting("worker_max_tasks_per_child", "int", None, "Tasks that a child process runs before it is replaced.", old=("CELERYD_MAX_TASKS_PER_CHILD",)),
     Setting("worker_max_memory_per_child", "int", None, "KiB to which a child may grow before it is replaced.", old=("CELERYD_MAX_MEMORY_PER_CHILD",)),
+    Setting("worker_health_address", "str", None, "Where the worker answers health checks over HTTP, at /live and /ready: port or host:port (without a host, 127.0.0.1). As --health."),
     Setting("worker_hijack_root_logger", "bool", False, "The worker removes the handlers of the root logger before it sets up its own.", old=("CELERYD_HIJACK_ROOT_LOGGER",)),
     Setting("worker_log_color", "bool", None, "Colours in the log. None: when it goes to a terminal.", old=("CELERYD_LOG_COLOR",)),
     Setting("worker_log_format", "str", "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s", "Form of the worker's log lines; 'json': one JSON object each.", old=("CELERYD_LOG_FORMAT",)),

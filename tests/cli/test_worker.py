@@ -34,6 +34,7 @@ def test_it_starts_with_a_banner_and_ends_on_sigterm(project: Project, start_wor
     assert node["pool"] == "prefork"
     assert set(node) == {
         *("name", "id", "pid", "pool", "concurrency", "queues", "tasks", "started", "seen_ago", "counters"),
+        "health",
     }
     assert "1 worker alive." in project.ok("-A", "tasks", "status").out
 

@@ -30,6 +30,7 @@ COMMANDS = {
     "call": Lazy("umbel.cli.calls", "call", "Send a task by its name."),
     "result": Lazy("umbel.cli.calls", "result", "Print the result of a call."),
     "status": Lazy("umbel.cli.nodes", "status", "Show the workers that are alive."),
+    "health": Lazy("umbel.cli.health", "health", "Check that workers fetch; for probes."),
     "list": Lazy("umbel.cli.listing", "list_", "List queues, messages or workers."),
     "purge": Lazy("umbel.cli.purge", "purge", "Delete the messages that wait in queues."),
     "dead": Lazy("umbel.cli.shelves", "dead", "Inspect, repair and replay dead letters."),

@@ -18,7 +18,7 @@ from umbel.routing import declared_queues
 
 __all__ = ["Session", "connected", "the_app"]
 
-_PATIENCE = 15.0
+PATIENCE = 15.0
 """Seconds after which a store that neither answers nor refuses is given up."""
 
 T = TypeVar("T")
@@ -70,14 +70,16 @@ def _how_to_name_one(needed_for: str) -> str:
 
 
 class Session:
-    """An app with its broker open."""
+    """An app with its broker open. `patience`: seconds that each operation may take."""
 
-    def __init__(self, app: Umbel) -> None:
+    def __init__(self, app: Umbel, patience: float = PATIENCE) -> None:
         self.app = app
         self.broker: Broker = app.broker
+        self._patience = patience
 
-    def run(self, coro: Coroutine[Any, Any, T], timeout: float = _PATIENCE) -> T:
-        """Run one operation. Raises BrokerUnavailable after `timeout` seconds without an answer."""
+    def run(self, coro: Coroutine[Any, Any, T]) -> T:
+        """Run one operation. Raises BrokerUnavailable when it takes too long."""
+        timeout = self._patience
         try:
             return portal.run(coro, timeout)
         except WaitedTooLong as exc:
@@ -91,15 +93,15 @@ class Session:
 
 
 @contextmanager
-def connected(state: Globals) -> Iterator[Session]:
+def connected(state: Globals, patience: float = PATIENCE) -> Iterator[Session]:
     """A session for commands that work with what the broker holds."""
     app = the_app(state)
     with app:
-        yield _opened(app)
+        yield _opened(app, patience)
 
 
-def _opened(app: Umbel) -> Session:
-    session = Session(app)
+def _opened(app: Umbel, patience: float) -> Session:
+    session = Session(app, patience)
     if not session.broker.caps.processes:
         raise ConfigurationError(
             f"{session.broker.url} lives inside the process that made it, so a command line cannot see it. "

@@ -181,6 +181,11 @@ def _level(ctx: click.Context, param: click.Parameter, value: str) -> str:
     help="Replace a child process that has grown beyond this.",
 )
 @click.option(
+    "--health",
+    metavar="[HOST:]PORT",
+    help="Answer /live and /ready over HTTP here; without a host, on 127.0.0.1. [default: worker_health_address]",
+)
+@click.option(
     "--pidfile",
     type=click.Path(dir_okay=False),
     help="Write the process id here; refuse to start while another worker does.",

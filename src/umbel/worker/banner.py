@@ -34,6 +34,8 @@ def render_banner(program: Program) -> str:
         ("concurrency", shape),
         ("task acks", "late" if app.conf.task_acks_late else "early"),
     ]
+    if program.probes is not None:
+        rows.append(("health", f"{program.probes.url}/ready"))
     lines = [
         _ART.format(version=__version__, name=program.name, platform=platform.platform()),
         "[config]",

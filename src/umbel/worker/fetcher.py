@@ -10,6 +10,7 @@ from umbel import faults
 from umbel.core.policy import Ending
 from umbel.errors import OperationalError
 from umbel.ports import Ack, Broker, Bury, Delivery, Frame
+from umbel.worker.health import Health
 from umbel.worker.inflight import Held, Inflight
 from umbel.worker.journal import Journal
 from umbel.worker.pauses import pause_after
@@ -42,6 +43,8 @@ class Fetcher:
         self._judge = judge
         self._journal = journal
         self._credit = asyncio.Event()
+        self.health = Health()
+        """Is told what the loop does."""
         self.wanted: Callable[[], int] = lambda: 0
         self.admit: Callable[[list[Held]], None] = lambda calls: None
         self.renew: Callable[[], Awaitable[None]] = _nothing
@@ -55,28 +58,39 @@ class Fetcher:
     async def run(self) -> None:
         """Fetch until cancelled."""
         failures = 0
+        answered = False
+        health = self.health
         while True:
             wanted = self.wanted()
             if wanted <= 0:
                 self._credit.clear()
+                health.wait_for_room()
                 await self._credit.wait()
+                health.room()
                 continue
             try:
                 if failures:
                     # Leases may have ended while the broker was away. Renewed first, they are still ours; otherwise
                     # this very call could bring back what is running here.
+                    health.turn("renewing leases")
                     await self.renew()
+                health.turn("waiting for the broker to answer a fetch")
                 deliveries = await self._broker.reserve(
                     self._settings.queues,
                     limit=wanted,
                     lease=self._settings.lease,
-                    wait=RESERVE_WAIT,
+                    # Not known to be there, the broker is asked for a quick word first.
+                    wait=RESERVE_WAIT if answered else 0.0,
                     holder=self._settings.id,
                 )
+                answered = True
+                health.fetched()
                 if deliveries:
                     faults.point("fetcher.reserved")
                 await self._take(deliveries)
             except OperationalError as exc:
+                answered = False
+                health.failed(str(exc))
                 pause = pause_after(failures)
                 failures += 1
                 logger.error("Cannot fetch: %s Trying again in %.1f s.", exc, pause)

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from umbel.errors import OperationalError
 from umbel.ports import Broker
 from umbel.worker.crew import Child, Crew
+from umbel.worker.health import Health
 from umbel.worker.inflight import Held, Inflight
 from umbel.worker.journal import Journal
 from umbel.worker.pauses import renewal_pause
@@ -35,6 +36,7 @@ class Leases:
         inflight: Inflight,
         crew: Crew,
         journal: Journal,
+        health: Health,
         kill: Callable[[Child], None],
     ) -> None:
         self._settings = settings
@@ -42,6 +44,7 @@ class Leases:
         self._inflight = inflight
         self._crew = crew
         self._journal = journal
+        self._health = health
         self._kill = kill
 
     async def run(self) -> None:
@@ -57,6 +60,7 @@ class Leases:
             except OperationalError as exc:
                 log = logger.debug if failures else logger.error
                 log("Cannot renew leases: %s Trying again and again.", exc)
+                self._health.lost(str(exc))
                 failures += 1
 
     async def renew(self) -> None:
@@ -64,7 +68,9 @@ class Leases:
         receipts = self._inflight.receipts()
         if not receipts:
             return
-        for receipt in await self._broker.extend(list(receipts), lease=self._settings.lease):
+        stale = await self._broker.extend(list(receipts), lease=self._settings.lease)
+        self._health.reached()
+        for receipt in stale:
             held = receipts[receipt]
             if self._inflight.get(held.seq) is held and held.receipt == receipt:
                 held.lease_lost = True

@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from umbel.ports import NodeHealth
+
 MAX_MESSAGE = 1 << 16
 
 
@@ -31,19 +33,32 @@ class Stop(msgspec.Struct, array_like=True, tag=2):
     mode: Literal["warm", "cold"]
 
 
-Message = NewChild | ChildDied | Stop
+class Beat(msgspec.Struct, array_like=True, tag=3):
+    """node -> supervisor: how it is, every second."""
+
+    health: NodeHealth
+    running: int
+    """Calls that children work on."""
+    held: int
+    """Messages under lease, those in the buffer included."""
+
+
+Message = NewChild | ChildDied | Stop | Beat
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Message)
 
 
 def make_link() -> tuple[socket.socket, socket.socket]:
-    """Both ends of a link: the supervisor's and the node's."""
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    """Both ends of a link: the supervisor's and the node's. Neither waits for the other."""
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in ends:
+        end.setblocking(False)
+    return ends
 
 
 def send(sock: socket.socket, message: Message, fds: list[int] | None = None) -> bool:
-    """Send `message` and descriptors. False: the other side has gone."""
+    """Send `message` and descriptors. False: the other side has gone. Raises BlockingIOError when it does not read."""
     try:
         if fds:
             socket.send_fds(sock, [_encoder.encode(message)], fds)
@@ -55,7 +70,7 @@ def send(sock: socket.socket, message: Message, fds: list[int] | None = None) ->
 
 
 def receive(sock: socket.socket) -> tuple[Message | None, list[int]]:
-    """The next message and its descriptors; None: the other side has gone."""
+    """The next message and its descriptors; None: the other side has gone. Raises BlockingIOError when there is none."""
     try:
         data, fds, _flags, _address = socket.recv_fds(sock, MAX_MESSAGE, 3)
     except ConnectionResetError:

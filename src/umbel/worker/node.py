@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 
 from umbel import faults
 from umbel.core.policy import Ending
-from umbel.errors import BrokerUnavailable, OperationalError
 from umbel.ports import (
     Broker,
+    NodeHealth,
     Outgoing,
     Park,
     Record,
@@ -26,22 +25,24 @@ from umbel.ports import (
     Settlement,
     Signal,
 )
+from umbel.worker.connection import Connection
 from umbel.worker.crew import Child, Crew
 from umbel.worker.deadlines import Deadlines
 from umbel.worker.deaths import Deaths
 from umbel.worker.fetcher import Fetcher
+from umbel.worker.health import Health
 from umbel.worker.inflight import Held, Inflight
 from umbel.worker.ipc import Begun, Done, Dropped, Progress, Ready, Report
 from umbel.worker.journal import Journal
 from umbel.worker.leases import Leases
 from umbel.worker.line import Line
-from umbel.worker.pauses import pause_after
 from umbel.worker.presence import Presence
 from umbel.worker.settings import NodeSettings
 from umbel.worker.settlements import sentence, settlement_of, with_record
 from umbel.worker.settler import Settler
 from umbel.worker.upkeep import Upkeep
 from umbel.worker.verdict import Judge
+from umbel.worker.watchdog import guard
 
 logger = logging.getLogger("umbel.worker")
 
@@ -54,7 +55,6 @@ LINGER_SECONDS = 0.2
 """How long the connection of a dead child may stay open. It does where a process that the task forked has inherited it."""
 FLUSH_SECONDS = 10.0
 """How long a shutdown waits for the broker to take the last endings."""
-GOODBYE_SECONDS = 5.0
 
 
 class Node:
@@ -73,6 +73,7 @@ class Node:
         self.store = store
         self.judge = judge
         self.journal = journal
+        self.health = Health()
         self.crew = Crew()
         self.inflight = Inflight()
         self.kill: Callable[[Child], None] = Child.kill
@@ -87,15 +88,20 @@ class Node:
             counters=self._counters,
             heed=self._heed,
         )
+        self._presence.health = self.report
+        self.health.hindrance = self._hindrance
         self._ticking: asyncio.TimerHandle | None = None
         self._stop = asyncio.Event()
         self._cold = asyncio.Event()
         self._quiet = asyncio.Event()
+        self._connection = Connection(
+            settings, broker, store, presence=self._presence, health=self.health, stop=self._stop
+        )
         self._deaths = Deaths()
         self._burials: set[asyncio.Task[None]] = set()
         self._deadlines = Deadlines(lambda child: self.kill(child))
         self._leases = Leases(
-            settings, broker, self.inflight, self.crew, journal, lambda child: self.kill(child)
+            settings, broker, self.inflight, self.crew, journal, self.health, lambda child: self.kill(child)
         )
 
     # -- life ------------------------------------------------------------------------------------------
@@ -113,8 +119,10 @@ class Node:
         )
         self.settler.on_flush = lambda: self.fetcher.credit()
         self.fetcher = self._make_fetcher()
-        await self._connect()
-        fetching = asyncio.create_task(self.fetcher.run(), name="fetch")
+        await self._connection.open()
+        fetching = asyncio.create_task(
+            guard(self.fetcher, self.broker.patience, self.settings.limits).run(), name="watchdog"
+        )
         jobs = [
             fetching,
             asyncio.create_task(self.settler.run(), name="settle"),
@@ -138,10 +146,11 @@ class Node:
             for job in [stopping, *jobs]:
                 job.cancel()
             await asyncio.gather(stopping, *jobs, return_exceptions=True)
-            await self._leave(clean=clean)
+            await self._connection.close(clean=clean)
 
     def _make_fetcher(self) -> Fetcher:
         fetcher = Fetcher(self.settings, self.broker, self.inflight, self.settler, self.judge, self.journal)
+        fetcher.health = self.health
         fetcher.wanted = self._wanted
         fetcher.renew = self._leases.renew
         fetcher.admit = self._admit
@@ -153,26 +162,6 @@ class Node:
         if cold:
             self._cold.set()
         self._stop.set()
-
-    async def _connect(self) -> None:
-        for attempt in itertools.count():
-            try:
-                await self.broker.open()
-                if self.store is not None:
-                    await self.store.open()
-                if self.settings.predecessors:
-                    count = sum([await self.broker.reclaim(gone) for gone in self.settings.predecessors])
-                    logger.warning("Took back %d tasks that the previous node held.", count)
-                await self._presence.check_name()
-                return
-            except OperationalError as exc:
-                if attempt + 1 == self.settings.connect_attempts:
-                    raise BrokerUnavailable(str(exc)) from exc
-                pause = pause_after(attempt)
-                logger.error("Cannot reach the broker: %s Trying again in %.1f s.", exc, pause)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stop.wait(), pause)
-                    return
 
     async def _shut_down(self, fetching: asyncio.Task[None]) -> None:
         # 1. Reserve nothing more.
@@ -215,20 +204,6 @@ class Node:
             await asyncio.wait(waiters, timeout=self.settings.grace, return_when=asyncio.FIRST_COMPLETED)
         for waiter in waiters:
             waiter.cancel()
-
-    async def _leave(self, *, clean: bool) -> None:
-        try:
-            async with asyncio.timeout(GOODBYE_SECONDS):
-                if clean:
-                    # What a cancelled reserve may have popped is given back now rather than when its lease ends.
-                    # After a failure tasks may still run; the next node takes them back when their children are dead.
-                    await self.broker.reclaim(self.settings.id)
-                await self._presence.leave()
-        except (OperationalError, TimeoutError) as exc:
-            logger.warning("Left without a word to the broker: %s", exc)
-        await self.broker.close()
-        if self.store is not None:
-            await self.store.close()
 
     # -- from the broker -------------------------------------------------------------------------------
 
@@ -453,6 +428,20 @@ class Node:
                     )
                     self._retire(child)
                     self._retire_if_due(child)
+
+    # -- how it is --------------------------------------------------------------------------------------
+
+    def report(self) -> NodeHealth:
+        """How this node is, for whoever asks."""
+        return self.health.report(stopping=self._stop.is_set())
+
+    def _hindrance(self) -> str | None:
+        if self._wanted() > 0:
+            return None
+        backlog = self.settler.backlog()
+        if backlog > BACKLOG:
+            return f"{backlog} endings have to be stored first"
+        return "" if self.crew.busy() else "no child process is ready"
 
     # -- hints -----------------------------------------------------------------------------------------
 

@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from umbel.worker.health import LIMITS, Limits
+
 Pool = Literal["prefork", "threads", "asyncio", "gevent", "solo"]
 
 
@@ -32,6 +34,9 @@ class WorkerOptions(msgspec.Struct, kw_only=True, frozen=True):
     max_tasks_per_child: int | None = None
     max_memory_per_child: int | None = None
     banner: bool = True
+    health: str | None = None
+    """Where ``/live`` and ``/ready`` are served: ``port`` or ``host:port``."""
+    limits: Limits = LIMITS
 
 
 def expand_name(name: str) -> str:

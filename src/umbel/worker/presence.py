@@ -9,13 +9,16 @@ import random
 from collections.abc import Callable
 
 from umbel.errors import OperationalError
-from umbel.ports import Broker, NodeInfo, Signal
+from umbel.ports import Broker, NodeHealth, NodeInfo, Signal
 from umbel.worker.pauses import pause_after
 from umbel.worker.settings import NodeSettings
 
 logger = logging.getLogger("umbel.worker")
 
-ANNOUNCE_SECONDS = 5.0
+ANNOUNCE_SECONDS = 2.0
+"""With the time that an idle fetch may take, well below what ``umbel health`` allows (see ``health``)."""
+FORGET_SECONDS = 20.0
+"""A node that has announced nothing for so long is forgotten."""
 
 
 class Presence:
@@ -37,6 +40,15 @@ class Presence:
         self._tasks = tasks
         self._counters = counters
         self._heed = heed
+        self.health: Callable[[], NodeHealth | None] = lambda: None
+
+    async def succeed(self) -> None:
+        """Take the place of the predecessors: they would be remembered for a while as nodes that say nothing."""
+        await self._broker.announce(self._info(), ttl=FORGET_SECONDS)
+        for gone in self._settings.predecessors:
+            dead = self._info()
+            dead.id = gone
+            await self._broker.announce(dead, ttl=0)
 
     async def check_name(self) -> None:
         """Warn when another live worker has the same name."""
@@ -55,7 +67,7 @@ class Presence:
         """Say every few seconds that this node lives, until cancelled."""
         while True:
             try:
-                await self._broker.announce(self._info(), ttl=ANNOUNCE_SECONDS * 4)
+                await self._broker.announce(self._info(), ttl=FORGET_SECONDS)
             except OperationalError as exc:
                 logger.debug("Cannot announce this node: %s", exc)
             await asyncio.sleep(ANNOUNCE_SECONDS * (0.9 + 0.2 * random.random()))
@@ -89,4 +101,5 @@ class Presence:
             tasks=self._tasks,
             started=self._started,
             counters=self._counters(),
+            health=self.health(),
         )

@@ -19,15 +19,18 @@ from umbel.worker.banner import render_banner
 from umbel.worker.child import serve
 from umbel.worker.crew import Child
 from umbel.worker.eventloop import loop_factory
+from umbel.worker.heartbeat import beat
 from umbel.worker.ipc import ChildEnd
 from umbel.worker.journal import Journal
 from umbel.worker.logs import LogSettings, ProcessName, redirect_prints, set_up
 from umbel.worker.node import Node
 from umbel.worker.options import WorkerOptions, expand_name
+from umbel.worker.probes import Probes, listen
 from umbel.worker.runner import Runner
 from umbel.worker.settings import NodeSettings
-from umbel.worker.supervisor import GIVE_UP, Plan, Supervisor
+from umbel.worker.supervisor import GIVE_UP, STUCK, Plan, Supervisor
 from umbel.worker.verdict import Judge
+from umbel.worker.watchdog import FetchStuck
 
 if TYPE_CHECKING:
     from umbel.app import Umbel
@@ -85,6 +88,7 @@ class Program:
         app.finalize()
         self.queues = self._queues()
         self._check_broker()
+        self.probes = self._listen_for_probes()
         self._warn_of_what_has_no_effect()
         if options.purge:
             # Opened and closed again before anything is forked.
@@ -101,6 +105,8 @@ class Program:
             in_place=self.pool == "solo",
             run_node=self._run_node,
             run_child=self._run_child,
+            probes=self.probes,
+            limits=self.options.limits,
             changed=_SourceWatch().changed if self.options.autoreload else None,
         )
 
@@ -116,6 +122,20 @@ class Program:
         names = sorted(_MISSED.intersection(self.app.conf.inert()))
         if names:
             logger.warning("These settings have no effect in this version: %s.", ", ".join(names))
+
+    def _listen_for_probes(self) -> Probes | None:
+        address = self.options.health or self.app.conf.worker_health_address
+        if not address:
+            return None
+        if self.pool == "solo":
+            why = "the pool solo has no process that could answer health checks while a task runs"
+            if self.options.health:
+                raise ConfigurationError(f"--health {address}: {why}. Use another pool (-P prefork -c 1).")
+            logger.warning("worker_health_address has no effect: %s.", why)
+            return None
+        probes = Probes(listen(str(address)))
+        logger.info("Health: %s/live and /ready.", probes.url)
+        return probes
 
     def _apply_limits(self) -> None:
         options, conf = self.options, self.app.conf
@@ -192,6 +212,7 @@ class Program:
             max_tasks_per_child=conf.worker_max_tasks_per_child,
             max_memory_per_child=conf.worker_max_memory_per_child,
             connect_attempts=_attempts(conf),
+            limits=self.options.limits,
         )
         judge = Judge(self.app, self.name)
         main = _node_main(settings, self.app.new_broker(), self.app.new_store(), judge, sock)
@@ -201,6 +222,9 @@ class Program:
         except (BrokerUnavailable, ConfigurationError) as exc:
             logger.critical("%s Giving up.", exc)
             return GIVE_UP
+        except FetchStuck as exc:
+            logger.critical("%s", exc)
+            return STUCK
         return 0
 
     def _run_child(self, end: ChildEnd, index: int) -> None:
@@ -230,7 +254,6 @@ async def _node_main(
     node = Node(settings, broker, store, judge, Journal())
     node.on_ready = lambda: logger.info("%s ready.", settings.name)
     loop = asyncio.get_running_loop()
-    sock.setblocking(False)
 
     def readable() -> None:
         while True:
@@ -257,7 +280,13 @@ async def _node_main(
 
     attaching: set[asyncio.Task[None]] = set()
     loop.add_reader(sock, readable)
-    await node.run()
+    # With the pool solo nobody listens: the supervisor runs tasks.
+    beating = None if settings.pool == "solo" else loop.create_task(beat(sock, node), name="beat")
+    try:
+        await node.run()
+    finally:
+        if beating is not None:
+            beating.cancel()
 
 
 def _attempts(conf: Any) -> int | None:

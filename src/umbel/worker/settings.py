@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from umbel.worker.health import LIMITS, Limits
+
 
 class NodeSettings(msgspec.Struct, kw_only=True, frozen=True):
     """Durations in seconds."""
@@ -26,3 +28,5 @@ class NodeSettings(msgspec.Struct, kw_only=True, frozen=True):
     """The ids of the nodes that this one replaces: their leases are ended at once."""
     connect_attempts: int | None = None
     """How often the first connection is tried before the worker gives up; None: for ever."""
+    limits: Limits = LIMITS
+    """From when on silence is a fault."""

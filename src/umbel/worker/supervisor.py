@@ -18,12 +18,16 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from types import FrameType
 
 import msgspec
 
 from umbel.worker import link
+from umbel.worker.health import LIMITS, Limits
+from umbel.worker.heartbeat import Vigil
 from umbel.worker.ipc import ChildEnd, make_ends
+from umbel.worker.probes import Answer, Probes
 
 logger = logging.getLogger("umbel.worker")
 
@@ -38,6 +42,8 @@ _PREDECESSORS = 8
 """So many nodes that have died are remembered, and their leases ended by the next one."""
 GIVE_UP = 69
 """Exit code of a node that must not be started again: the broker is out of reach (EX_UNAVAILABLE)."""
+STUCK = 70
+"""Exit code of a node whose fetch loop is stuck for good (EX_SOFTWARE)."""
 _ECHO = 0.02
 """A signal that comes again so soon is the same one, sent to the process and to its group."""
 _FAREWELL = 5.0
@@ -57,6 +63,9 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     """(connection, index)."""
     changed: Callable[[], str | None] | None = None
     """For ``--autoreload``: names a source file that has changed since the start, else None. Polled every second."""
+    probes: Probes | None = None
+    """For ``--health``."""
+    limits: Limits = LIMITS
 
 
 class _Process(msgspec.Struct):
@@ -84,6 +93,9 @@ class Supervisor:
         self._last_signal = (0, 0.0)
         self._reload = False
         self._killed_for_node: set[int] = set()
+        self._vigil = Vigil(plan.limits)
+        self._node_killed = False
+        self._selector: selectors.BaseSelector | None = None
 
     # -- life ------------------------------------------------------------------------------------------
 
@@ -98,12 +110,18 @@ class Supervisor:
         # Objects that exist now are shared with every fork for as long as the collector leaves them alone.
         gc.collect()
         gc.freeze()
-        self._fork_node()
         if self._plan.in_place:
+            self._fork_node()
             return self._serve_in_place()
+        self._selector = selectors.DefaultSelector()
+        if self._plan.probes is not None:
+            self._plan.probes.join(self._selector, self._answer)
+        self._fork_node()
         for index in range(self._plan.children):
             self._fork_child(index)
         code = self._watch(wakeup)
+        if self._plan.probes is not None:
+            self._plan.probes.close()
         self._dismiss_children()
         logger.info("Stopped.")
         if self._reload:
@@ -112,12 +130,16 @@ class Supervisor:
         return code
 
     def _watch(self, wakeup: socket.socket) -> int:
-        selector = selectors.DefaultSelector()
-        selector.register(wakeup, selectors.EVENT_READ)
+        assert self._selector is not None
+        self._selector.register(wakeup, selectors.EVENT_READ, lambda: _drain(wakeup))
         while True:
-            selector.select(self._timeout())
-            with contextlib.suppress(BlockingIOError):
-                wakeup.recv(4096)
+            events = self._selector.select(self._timeout())
+            # Before anything is made of the node's silence: what it has said is heard.
+            self._vigil.look()
+            self._listen()
+            for key, _mask in events:
+                if key.data is not None:
+                    key.data()
             while self._signals:
                 self._handle(self._signals.pop(0))
             code = self._reap()
@@ -125,7 +147,10 @@ class Supervisor:
                 return code
             if self._stopping and not self._node_pid:
                 return 0  # the node had died, and waited to be started again: there is nobody to stop
+            self._kill_node_that_hangs()
             self._respawn()
+            if self._plan.probes is not None:
+                self._plan.probes.expire()
             if self._plan.changed is not None and not self._stopping:
                 changed = self._plan.changed()
                 if changed:
@@ -137,7 +162,66 @@ class Supervisor:
         waits = [max(0.0, at - time.monotonic()) for at in self._respawn_at.values()]
         if self._plan.changed is not None:
             waits.append(1.0)
+        if self._node_pid:
+            waits.append(self._plan.limits.beat)
+        if self._plan.probes is not None and (wait := self._plan.probes.timeout()) is not None:
+            waits.append(wait)
         return min(waits) if waits else None
+
+    # -- health ----------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        """Hear what the node has said."""
+        while self._link is not None:
+            try:
+                message, _ = link.receive(self._link)
+            except BlockingIOError:
+                return
+            if message is None:
+                # It is about to end. Until it has, there is nothing to hear, and nothing to be woken for.
+                if self._selector is not None and self._link in self._selector.get_map():
+                    self._selector.unregister(self._link)
+                return
+            if isinstance(message, link.Beat):
+                self._vigil.heard(message)
+
+    def _kill_node_that_hangs(self) -> None:
+        if self._node_pid and not self._node_killed and self._vigil.hangs():
+            self._kill_node(
+                f"has said nothing for {self._plan.limits.hung:.0f} s, and should have every second: its event loop hangs, "
+                "or somebody has stopped it"
+            )
+
+    def _kill_node(self, why: str) -> None:
+        logger.critical("The node (pid %d) %s. Killing it; what it held is taken back.", self._node_pid, why)
+        self._node_killed = True
+        os.kill(self._node_pid, signal.SIGKILL)
+
+    def _tell_node(self, message: link.Message, fds: list[int] | None = None) -> None:
+        if self._link is None:
+            return
+        try:
+            link.send(self._link, message, fds)
+        except BlockingIOError:
+            # What it is told must not be lost, and the supervisor must not wait.
+            if self._node_pid and not self._node_killed:
+                self._kill_node("does not read what it is told")
+
+    def _answer(self, path: str) -> Answer | None:
+        if path not in ("/live", "/ready"):
+            return None
+        live, ready, reason = self._vigil.verdict()
+        if live and self._stopping:
+            ready, reason = False, "it is shutting down"
+        elif live and not self._node_pid:
+            ready, reason = False, "the node has died and is about to be started again"
+        facts = {"live": live, "ready": ready, "reason": reason, **self._vigil.facts()}
+        good = live if path == "/live" else ready
+        return HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE, {
+            **facts,
+            "pid": os.getpid(),
+            "node_pid": self._node_pid or None,
+        }
 
     # -- signals ---------------------------------------------------------------------------------------
 
@@ -169,8 +253,7 @@ class Supervisor:
 
     def _stop(self, mode: str) -> None:
         self._stopping = mode
-        if self._link is not None:
-            link.send(self._link, link.Stop("cold" if mode == "cold" else "warm"))
+        self._tell_node(link.Stop("cold" if mode == "cold" else "warm"))
 
     # -- processes -------------------------------------------------------------------------------------
 
@@ -182,13 +265,17 @@ class Supervisor:
         self._node_ids = [*predecessors, node_id]
         self._link = ours
         self._node_started = time.monotonic()
+        self._node_killed = False
+        self._vigil.begin()
         pid = _fork()
         if pid == 0:
-            ours.close()
+            self._leave_to_the_supervisor()
             _leave_signals_to_the_supervisor()
             _run_and_exit(lambda: self._plan.run_node(theirs, node_id, predecessors))
         theirs.close()
         self._node_pid = pid
+        if self._selector is not None:
+            self._selector.register(ours, selectors.EVENT_READ)
 
     def _fork_child(self, index: int) -> None:
         child_end, node_ends = make_ends()
@@ -197,8 +284,7 @@ class Supervisor:
             _die_with_parent()
             _leave_signals_to_the_supervisor()
             _close_node_ends(node_ends)
-            if self._link is not None:
-                self._link.close()
+            self._leave_to_the_supervisor()
             _run_and_exit(lambda: self._plan.run_child(child_end, index))
         self._children[pid] = _Process(pid, index, time.monotonic())
         self._introduce(index, pid, node_ends)
@@ -206,10 +292,7 @@ class Supervisor:
 
     def _introduce(self, index: int, pid: int, node_ends: tuple[socket.socket, int, int]) -> None:
         sock, read_end, write_end = node_ends
-        if self._link is not None:
-            link.send(
-                self._link, link.NewChild(index, pid, self._plan.slots), [sock.fileno(), read_end, write_end]
-            )
+        self._tell_node(link.NewChild(index, pid, self._plan.slots), [sock.fileno(), read_end, write_end])
         _close_node_ends(node_ends)
 
     def _respawn(self) -> None:
@@ -241,8 +324,7 @@ class Supervisor:
 
     def _child_ended(self, child: _Process, status: int) -> None:
         how = describe_exit(status)
-        if self._link is not None:
-            link.send(self._link, link.ChildDied(child.pid, how))
+        self._tell_node(link.ChildDied(child.pid, how))
         if child.pid in self._killed_for_node:
             self._killed_for_node.discard(child.pid)
             return
@@ -255,14 +337,20 @@ class Supervisor:
 
     def _node_ended(self, status: int) -> int | None:
         pid, self._node_pid = self._node_pid, 0
-        if self._link is not None:
-            self._link.close()
-            self._link = None
+        self._listen()
+        self._hang_up()
         if self._stopping:
             return 0 if status == 0 else 1
         if os.waitstatus_to_exitcode(status) == GIVE_UP:
             return GIVE_UP
         logger.error("The node (pid %d) %s; starting another one.", pid, describe_exit(status))
+        if self._node_killed or os.waitstatus_to_exitcode(status) == STUCK:
+            self._vigil.vain += 1
+            if self._vigil.vain >= self._plan.limits.nodes:
+                logger.critical(
+                    "%d nodes in a row hung, and none of them fetched anything. Giving up.", self._vigil.vain
+                )
+                return 1
         if time.monotonic() - self._node_started < _QUICK:
             self._node_quick_deaths += 1
             if self._node_quick_deaths >= _NODE_QUICK_DEATHS:
@@ -280,6 +368,22 @@ class Supervisor:
         self._respawn_at.clear()
         self._respawn_at[-1] = time.monotonic() + (0.2 * self._node_quick_deaths)
         return None
+
+    def _hang_up(self) -> None:
+        if self._link is not None:
+            if self._selector is not None and self._link in self._selector.get_map():
+                self._selector.unregister(self._link)
+            self._link.close()
+            self._link = None
+
+    def _leave_to_the_supervisor(self) -> None:
+        """In a forked process: let go of what only the supervisor uses."""
+        if self._link is not None:
+            self._link.close()
+        if self._selector is not None:
+            self._selector.close()
+        if self._plan.probes is not None:
+            self._plan.probes.close()
 
     def _replace_node(self) -> None:
         self._fork_node()
@@ -329,6 +433,11 @@ def describe_exit(status: int) -> str:
             name = f"signal {-code}"
         return f"was killed by {name}"
     return f"exited with code {code}"
+
+
+def _drain(wakeup: socket.socket) -> None:
+    with contextlib.suppress(BlockingIOError):
+        wakeup.recv(4096)
 
 
 def _fork() -> int:

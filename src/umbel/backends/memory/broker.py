@@ -42,6 +42,7 @@ class MemoryBroker:
 
     def __init__(self, name: str = "") -> None:
         self.url = f"memory://{name}"
+        self.patience = 5.0
         self._place = named_place(name)
         self._adopted = False
 

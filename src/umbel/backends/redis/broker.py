@@ -71,6 +71,7 @@ class RedisBroker:
 
     def __init__(self, address: Address, options: Options) -> None:
         self.url = address.url
+        self.patience = options.patience
         self._server = Server(address, options, BrokerUnavailable)
         self._server.on_connect = self._reconnected
         self._keys = Keys(options)

@@ -69,6 +69,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Put messages with a later ``eta`` where only Umbel sees them. By default they go to Celery's list, where Celery's
     workers find them too, and the first Umbel node that meets one moves it."""
 
+    @property
+    def patience(self) -> float:
+        """The longest that a call can take: a connection, the question who is there, the call itself."""
+        return self.socket_connect_timeout + 2 * self.socket_timeout
+
 
 _NAMES = tuple(field for field in Options.__struct_fields__)
 

@@ -49,6 +49,8 @@ class SQLiteBroker:
     def __init__(self, location: Location) -> None:
         self.location = location
         self.url = location.url
+        # Each of a node's loops may have a job before ours on the thread, and each job may wait for another writer.
+        self.patience = 6 * location.busy_timeout
         self._thread = DatabaseThread(location, BrokerUnavailable)
         self._direct = Database(location, BrokerUnavailable)
         """For ``send_now``, in whichever thread calls it."""

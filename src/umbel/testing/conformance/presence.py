@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from umbel.ports import NodeInfo, Signal
+from umbel.ports import NodeHealth, NodeInfo, Signal
 from umbel.testing.conformance.harness import LONG, PATIENCE, SHORT, Brokers, broker_scenario, eventually
 
 
@@ -24,6 +24,7 @@ class PresenceConformance:
             tasks=["tasks.add"],
             started=1.5,
             counters={"done": 7},
+            health=NodeHealth(state="away", reason="no route", unanswered=12.5, fetched_ago=14.0),
         )
         assert list(await brokers.a.nodes()) == []
         await brokers.a.announce(first, ttl=LONG)
