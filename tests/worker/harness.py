@@ -127,7 +127,7 @@ class Worker:
     """``python -m umbel -A <app> worker``, in a process group of its own.
 
     `app` is a module of this directory, or of another directory of tests: ``chaos.jobs``. `settings` are settings of the app,
-    given by the environment.
+    given by the environment. `program` stands in for ``umbel``.
     """
 
     def __init__(
@@ -140,11 +140,12 @@ class Worker:
         settings: Mapping[str, object] | None = None,
         loglevel: str = "info",
         ready: bool = True,
+        program: str = "umbel",
     ) -> None:
         self.site = site
         self._ready = ready
         self._command = [
-            *(sys.executable, "-m", "umbel", "-A", app, "worker", "-l", loglevel),
+            *(sys.executable, "-m", program, "-A", app, "worker", "-l", loglevel),
             *("-P", pool, "-c", str(concurrency), *arguments),
         ]
         self._environment = {

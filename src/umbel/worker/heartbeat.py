@@ -18,10 +18,13 @@ __all__ = ["Vigil", "beat"]
 async def beat(sock: socket.socket, node: Node) -> None:
     """Tell the supervisor how `node` is, until cancelled. From the node's own loop: one that hangs is silent."""
     while True:
+        health = node.report()
         # A supervisor that does not read is stopped or has gone: the link tells the latter by itself.
         with contextlib.suppress(OSError):
-            link.send(sock, link.Beat(node.report(), node.crew.busy(), len(node.inflight)))
-        await asyncio.sleep(node.settings.limits.beat)
+            link.send(sock, link.Beat(health, node.crew.busy(), len(node.inflight)))
+        # Whoever starts a worker waits for it to be ready.
+        pause = node.settings.limits.beat
+        await asyncio.sleep(pause / 10 if health.state == "starting" else pause)
 
 
 class Vigil:

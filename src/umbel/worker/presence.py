@@ -66,11 +66,14 @@ class Presence:
     async def announce(self) -> None:
         """Say every few seconds that this node lives, until cancelled."""
         while True:
+            info = self._info()
             try:
-                await self._broker.announce(self._info(), ttl=FORGET_SECONDS)
+                await self._broker.announce(info, ttl=FORGET_SECONDS)
             except OperationalError as exc:
                 logger.debug("Cannot announce this node: %s", exc)
-            await asyncio.sleep(ANNOUNCE_SECONDS * (0.9 + 0.2 * random.random()))
+            starting = info.health is not None and info.health.state == "starting"
+            pause = ANNOUNCE_SECONDS / 10 if starting else ANNOUNCE_SECONDS
+            await asyncio.sleep(pause * (0.9 + 0.2 * random.random()))
 
     async def leave(self) -> None:
         """Say that this node has gone."""

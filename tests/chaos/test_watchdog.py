@@ -1,0 +1,108 @@
+"""Workers that stop fetching: the node stopped, its loop blocked, its fetch hanging inside a loop that lives."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from worker.harness import Site, eventually
+from worker.probing import ask, command, wait_for_answer, wait_for_command
+
+TASKS = 500
+LIMIT = 10.0
+"""Within so many seconds the truth is told."""
+
+
+def test_a_stopped_node_is_replaced_and_nothing_is_lost(site: Site) -> None:
+    with site.worker("--health", "0", program="impatient") as worker:
+        results = site.calls("mark", [(n,) for n in range(TASKS)])
+        eventually(lambda: len(site.notes()) >= TASKS // 5, "runs")
+        wait_for_answer(worker, "/live", 200)
+        node = worker.node_pid
+        os.kill(node, signal.SIGSTOP)
+        assert "has said nothing" in wait_for_answer(worker, "/live", 503)["reason"]
+        assert ask(worker, "/ready").status == 503
+        worker.wait_for(rf"The node \(pid {node}\) has said nothing for 4 s")
+        worker.wait_for(r" ready\.", count=2)
+        wait_for_answer(worker, "/ready", 200)
+        assert ask(worker, "/live").body["node_pid"] != node
+        assert site.app.results(results).get(timeout=60) == list(range(TASKS))
+        assert {line.removeprefix("ran ") for line in site.notes()} == {str(n) for n in range(TASKS)}
+        # The one that was killed is not remembered as a worker that is ill.
+        wait_for_command(site, 0)
+        assert worker.stop() == 0
+    site.assert_nothing_left()
+
+
+def test_a_node_whose_loop_is_blocked_is_replaced(site: Site) -> None:
+    with site.worker("--health", "0", program="impatient") as worker:
+        wait_for_answer(worker, "/ready", 200)
+        (site.directory / "block").touch()
+        wait_for_answer(worker, "/live", 503)
+        (site.directory / "block").unlink()
+        worker.wait_for(r" ready\.", count=2)
+        assert site.call("add", 1, 2).get(timeout=60) == 3
+        assert worker.stop() == 0
+
+
+def test_a_fetch_that_hangs_in_a_living_loop_is_started_anew(site: Site) -> None:
+    with site.worker("--health", "0", program="impatient") as worker:
+        site.call("gated", "a")
+        site.wait_for_note("begun a")
+        wait_for_answer(worker, "/ready", 200)
+        node = worker.node_pid
+        (site.directory / "hang").touch()
+        assert "has not answered a fetch" in wait_for_answer(worker, "/ready", 503)["reason"]
+        worker.wait_for("The fetch loop has not moved for 3 s")
+        (site.directory / "hang").unlink()
+        assert site.call("add", 1, 2).get(timeout=60) == 3
+        wait_for_answer(worker, "/ready", 200)
+        # What ran meanwhile has not noticed anything.
+        assert worker.node_pid == node
+        site.open_gate("a")
+        assert worker.stop() == 0
+    assert [line for line in site.notes() if line != "hangs"] == ["begun a", "ended a"]
+    site.assert_nothing_left()
+
+
+def test_a_worker_that_cannot_fetch_whatever_is_tried_ends(site: Site) -> None:
+    with site.worker("--health", "0", program="impatient") as worker:
+        wait_for_answer(worker, "/ready", 200)
+        site.call("gated", "a")
+        site.wait_for_note("begun a")
+        (site.directory / "hang").touch()
+        worker.wait_for("Starting it anew has not helped: this node ends")
+        assert worker.wait(patience=90) == 1
+        assert "3 nodes in a row hung, and none of them fetched anything. Giving up." in worker.log
+        assert "Traceback" not in worker.log
+        assert not worker.left_behind()
+    # Its task is not lost: the next worker runs it.
+    (site.directory / "hang").unlink()
+    site.open_gate("a")
+    with site.worker(settings={"worker_lease": 3}) as worker:
+        site.wait_for_note("ended a")
+        assert worker.stop() == 0
+    site.assert_nothing_left()
+
+
+def test_the_truth_is_told_within_ten_seconds(site: Site) -> None:
+    """With the limits that hold by default; the fetch hangs while the node goes on saying that it lives."""
+    with site.worker("--health", "0", program="obstructed") as worker:
+        wait_for_answer(worker, "/ready", 200)
+        wait_for_command(site, 0)
+        (site.directory / "hang").touch()
+        site.wait_for_note("hangs")
+        since = time.monotonic()
+        told_by_http = told_by_command = 0.0
+        while not (told_by_http and told_by_command):
+            if not told_by_http and ask(worker, "/ready").status == 503:
+                told_by_http = time.monotonic() - since
+            asked = time.monotonic()
+            if not told_by_command and command(site).code == 1:
+                told_by_command = asked - since
+            assert time.monotonic() - since < 60, "nobody told"
+            time.sleep(0.1)
+        assert told_by_http <= LIMIT + 1
+        assert told_by_command <= LIMIT + 3  # asking takes a moment on a busy machine
+        assert ask(worker, "/live").status == 200

@@ -1,0 +1,44 @@
+"""``umbel`` with a broker that can be made to hang.
+
+The test makes a file, and the next fetch of the node finds it: ``hang``, and the call never returns; ``block``, and the whole
+loop stands still. Everything else is the real thing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pathlib
+import time
+from typing import Any
+
+from umbel import Umbel
+from umbel.cli import main
+from umbel.ports import Broker
+
+directory = pathlib.Path(os.environ["JOBS_DIR"])
+new_broker = Umbel.new_broker
+
+
+def obstructed(app: Umbel) -> Broker:
+    """The app's broker, whose ``reserve`` looks for the files first."""
+    broker = new_broker(app)
+    reserve = broker.reserve
+
+    async def looks_first(*args: Any, **options: Any) -> Any:
+        if (directory / "hang").exists():
+            with (directory / "notes").open("a") as notes:
+                notes.write("hangs\n")
+            await asyncio.Event().wait()
+        if (directory / "block").exists():
+            time.sleep(3600)  # noqa: ASYNC251 - that is the point
+        return await reserve(*args, **options)
+
+    broker.reserve = looks_first  # type: ignore[method-assign]
+    return broker
+
+
+Umbel.new_broker = obstructed  # type: ignore[method-assign]
+
+if __name__ == "__main__":
+    main()
