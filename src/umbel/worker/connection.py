@@ -17,6 +17,8 @@ from umbel.worker.settings import NodeSettings
 logger = logging.getLogger("umbel.worker")
 
 GOODBYE_SECONDS = 5.0
+_CALLS = 6
+"""So many calls an attempt to connect makes at most, each with all the patience of the broker."""
 
 
 class Connection:
@@ -43,25 +45,30 @@ class Connection:
         """Connect, and take over from the predecessors. Raises BrokerUnavailable after as many attempts as were asked for."""
         for attempt in itertools.count():
             try:
-                await self._broker.open()
-                if self._store is not None:
-                    await self._store.open()
-                if self._settings.predecessors:
-                    count = sum([await self._broker.reclaim(gone) for gone in self._settings.predecessors])
-                    logger.warning("Took back %d tasks that the previous node held.", count)
-                    await self._presence.succeed()
-                await self._presence.check_name()
-                self._health.reached()
+                async with asyncio.timeout(_CALLS * self._broker.patience + self._settings.limits.slack):
+                    await self._open_once()
                 return
-            except OperationalError as exc:
+            except (OperationalError, TimeoutError) as exc:
+                said = str(exc) or f"{self._broker.url} neither answers nor refuses."
                 if attempt + 1 == self._settings.connect_attempts:
-                    raise BrokerUnavailable(str(exc)) from exc
+                    raise BrokerUnavailable(said) from exc
                 pause = pause_after(attempt)
-                self._health.lost(str(exc))
-                logger.error("Cannot reach the broker: %s Trying again in %.1f s.", exc, pause)
+                self._health.lost(said)
+                logger.error("Cannot reach the broker: %s Trying again in %.1f s.", said, pause)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stop.wait(), pause)
                     return
+
+    async def _open_once(self) -> None:
+        await self._broker.open()
+        if self._store is not None:
+            await self._store.open()
+        if self._settings.predecessors:
+            count = sum([await self._broker.reclaim(gone) for gone in self._settings.predecessors])
+            logger.warning("Took back %d tasks that the previous node held.", count)
+            await self._presence.succeed()
+        await self._presence.check_name()
+        self._health.reached()
 
     async def close(self, *, clean: bool) -> None:
         """Say good-bye and let go. Bounded: a node that ends because a call hangs must not hang here too."""
