@@ -21,7 +21,8 @@ SCENARIO = os.environ.get("BENCH_SCENARIO", "")
 PROFILE = os.environ.get("BENCH_PROFILE", "")
 OPTS = json.loads(os.environ.get("BENCH_OPTS", "{}"))  # the profile's "opts" from META
 
-MS = float(os.environ.get("BENCH_MS", "0.001"))  # what the crash scenario's task sleeps
+MS = float(os.environ.get("BENCH_MS", "0.001"))  # what a task of kind "ms" sleeps
+LONG = float(os.environ.get("BENCH_LONG", "1"))  # what a long task of the fairness scenario sleeps
 
 _now = time.monotonic_ns
 _q2 = struct.Struct("<qq")
@@ -85,3 +86,26 @@ async def abody_ms(i):
     rec(i)
     await asyncio.sleep(MS)
     log(i, 1)
+
+
+def is_long(i):
+    """Whether task i of the fairness scenario is one of the 1 % that sleep for LONG seconds."""
+    return i % 100 == 50
+
+
+def body_mix(i):
+    log(i, 0)
+    rec(i)
+    if is_long(i):
+        time.sleep(LONG)
+    log(i, 1)
+
+
+def body_blob(i, data):
+    """The payload scenario: `data` has travelled and been decoded; nothing is done with it."""
+    rec(i)
+
+
+def started(i):
+    """Whether task i has started: for a producer that keeps the queue short."""
+    return _q2.unpack_from(_mm, i * 16)[1] > 0

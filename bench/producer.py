@@ -11,6 +11,8 @@ import json
 import sys
 import time
 
+import benchlib
+
 ns = time.monotonic_ns
 
 
@@ -23,7 +25,8 @@ def main():
     ap.add_argument("--start", type=int, default=0)
     ap.add_argument("--delay", type=float, default=0)
     ap.add_argument("--interval", type=float, default=0.05)
-    ap.add_argument("--bulk", action="store_true")
+    ap.add_argument("--size", type=int, default=100)
+    ap.add_argument("--window", type=int, default=20000)
     a = ap.parse_args()
     m = importlib.import_module("adapters." + a.system)
     is_async = inspect.iscoroutinefunction(m.enqueue)
@@ -77,11 +80,30 @@ def main():
                 await loop_async(n, start)
             else:
                 loop_sync(n, start)
+            out.update(n=n, seconds=(ns() - t0) / 1e9, t_last=ns())
+        elif a.op == "feed":  # bulk calls, but never more than `window` tasks ahead of the worker
+            t0 = ns()
+            for lo in range(start, start + n, 1000):
+                while lo - a.window >= start and not benchlib.started(lo - a.window):
+                    time.sleep(0.002)
+                await call(m.enqueue_bulk, list(range(lo, min(lo + 1000, start + n))), a.kind)
             out.update(n=n, seconds=(ns() - t0) / 1e9)
-        elif a.op == "fill_eta":
+        elif a.op == "blobs":
+            data = "x" * a.size
             t0 = ns()
             for i in range(start, start + n):
-                await call(m.enqueue_in, i, a.delay, a.kind)
+                await call(m.enqueue_blob, i, data)
+            out.update(n=n, seconds=(ns() - t0) / 1e9, rate=n / ((ns() - t0) / 1e9))
+        elif a.op == "fill_eta":
+            t0 = ns()
+            if hasattr(m, "enqueue_in_bulk"):
+                for lo in range(start, start + n, 1000):
+                    await call(
+                        m.enqueue_in_bulk, list(range(lo, min(lo + 1000, start + n))), a.delay, a.kind
+                    )
+            else:
+                for i in range(start, start + n):
+                    await call(m.enqueue_in, i, a.delay, a.kind)
             out.update(n=n, seconds=(ns() - t0) / 1e9, t_last=ns())
         elif a.op == "roundtrip":
             lat = []
@@ -97,7 +119,7 @@ def main():
             nxt = ns()
             for i in range(start, start + n):
                 sent.append(ns())
-                await call(m.enqueue, i, "noop")
+                await call(m.enqueue, i, a.kind)
                 nxt += int(a.interval * 1e9)
                 d = (nxt - ns()) / 1e9
                 if d > 0:

@@ -28,6 +28,8 @@ import sys
 import tempfile
 import time
 
+import scenarios
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 TMP = tempfile.gettempdir()
 VENVS = os.environ.get("BENCH_VENVS", os.path.join(TMP, "bench-venvs"))
@@ -321,6 +323,7 @@ class Bench:
         sc = self.meta.get("scenario_profile", {})
         self.profile = a.profile or sc.get(a.scenario) or self.meta["default_profile"]
         self.prof = self.meta["profiles"][self.profile]
+        self.value = int(a.value) if a.value else None
         self.venv = os.path.join(VENVS, self.meta["venv"])
         self.py = os.path.join(self.venv, "bin", "python") if self.meta["venv"] else sys.executable
         base = "/dev/shm" if os.path.isdir("/dev/shm") else TMP
@@ -390,7 +393,9 @@ class Bench:
         """Start the worker of this profile: one or more commands (META argv may be a list of argv lists)."""
         argvs = self.prof["argv"]
         if argvs and isinstance(argvs[0], str):
-            argvs = [argvs]
+            argvs = [
+                [x.replace("{k}", str(k)) for x in argvs] for k in range(1, self.prof.get("copies", 1) + 1)
+            ]
         ps = []
         for k, argv in enumerate(argvs):
             out = open(os.path.join(self.dir, f"worker{len(self.workers)}-{k}.log"), "ab")
@@ -408,6 +413,16 @@ class Bench:
             out.close()
         self.workers.append(ps)
         return ps
+
+    memory = staticmethod(mem_mb)
+    cpu = staticmethod(tree_cpu)
+
+    def stop(self, ps):
+        """Warm shutdown."""
+        for p in ps:
+            p.terminate()
+        for p in ps:
+            p.wait(30)
 
     def pids(self, ps):
         return [q for p in ps for q in tree(p.pid)]
@@ -541,9 +556,10 @@ class Bench:
             first = next((k for k in range(n) if mm[2 * k]), None)
             if first is None:
                 raise RuntimeError("nothing executed: " + self.logs())
-        cpu0, t_first_seen = tree_cpu(self.pids(ps)), ns()
+        each0, t_first_seen = {q: tree_cpu([q]) for q in self.pids(ps)}, ns()
         done = self.wait_slots(0, n, LIMIT - 10)
-        cpu1 = tree_cpu(self.pids(ps))
+        each1 = {q: tree_cpu([q]) for q in self.pids(ps)}
+        cpu0, cpu1 = sum(each0.values()), sum(each1.values())
         ts = sorted(mm[2 * k] for k in range(n) if mm[2 * k])
         execs = sum(mm[2 * k + 1] for k in range(n))
         span = (ts[-1] - ts[0]) / 1e9
@@ -559,6 +575,10 @@ class Bench:
             "seconds": round(span, 3),
             "tasks_per_s": round((len(ts) - 1) / span, 1) if span else None,
             "worker_cpu_s_per_1000": round((cpu1 - cpu0) / max(1, late) * 1000, 4),
+            # of each process, oldest first (Umbel: supervisor, node, children)
+            "cpu_s_per_1000_each": [
+                round((v - each0.get(q, 0)) / max(1, late) * 1000, 4) for q, v in sorted(each1.items())
+            ],
             "broker_cmds_per_task": round((cmd1 - cmd0) / n, 2),
             "redis_cpu_s_per_1000": round((rc1 - rc0) / n * 1000, 4),
             "pss_mb_after": pss,
@@ -773,23 +793,25 @@ class Bench:
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--system", required=True)
-    ap.add_argument("--scenario", required=True)
+    ap.add_argument("--scenario", required=True, help="NAME, or NAME=VALUE where it takes one")
     ap.add_argument("--profile")
     ap.add_argument("--n", type=int, default=0)
     ap.add_argument("--keep-logs", action="store_true", help="print the worker's output to stderr afterwards")
     a = ap.parse_args()
+    a.full, (a.scenario, _, a.value) = a.scenario, a.scenario.partition("=")
     lock = os.environ.get("BENCH_LOCK", os.path.join(TMP, "bench.lock"))
     lf = None
     if lock != "none":
         lf = open(lock, "a")
         fcntl.flock(lf, fcntl.LOCK_EX)
     b = Bench(a)
-    row = {"system": a.system, "scenario": a.scenario, "profile": b.profile}
+    row = {"system": a.system, "scenario": a.full, "profile": b.profile}
     rc = 0
     signal.signal(signal.SIGTERM, lambda *x: sys.exit(1))
     try:
         t0, busy0 = time.time(), busy_cpu()
-        row.update(getattr(b, "s_" + a.scenario)())
+        more = scenarios.SCENARIOS.get(a.scenario)
+        row.update(more(b) if more else getattr(b, "s_" + a.scenario)())
         row["wall_s"] = round(time.time() - t0, 1)
         # cores kept busy by processes that are not ours: how far the run was disturbed
         row["foreign_cores"] = round(

@@ -103,16 +103,30 @@ def ms(i, j, label=""):
     b.body_ms(i)
 
 
+@app.task(ignore_result=True)
+def mix(i, j, label=""):
+    b.body_mix(i)
+
+
+@app.task(ignore_result=True)
+def blob(i, data):
+    b.body_blob(i, data)
+
+
 @app.task
 def collect(results):
     return len(results)
 
 
-T = {"noop": noop, "noop_r": noop_r, "io": io, "ms": ms}
+T = {"noop": noop, "noop_r": noop_r, "io": io, "ms": ms, "mix": mix}
 
 
 def enqueue(i, kind="noop"):
     return T[kind].delay(i, 7, label="abc")
+
+
+def enqueue_blob(i, data):
+    return blob.delay(i, data)
 
 
 def enqueue_in(i, delay, kind="noop"):

@@ -49,7 +49,12 @@ def ms(i, j, label=""):
     b.body_ms(i)
 
 
-T = {"noop": noop, "noop_r": noop_r, "io": io, "ms": ms}
+@dramatiq.actor
+def mix(i, j, label=""):
+    b.body_mix(i)
+
+
+T = {"noop": noop, "noop_r": noop_r, "io": io, "ms": ms, "mix": mix}
 
 
 def enqueue(i, kind="noop"):

@@ -57,6 +57,16 @@ def ms(i, j, label=""):
 
 
 @huey.task()
+def mix(i, j, label=""):
+    b.body_mix(i)
+
+
+@huey.task()
+def blob(i, data):
+    b.body_blob(i, data)
+
+
+@huey.task()
 def step(x):
     return x + 1
 
@@ -66,11 +76,15 @@ def collect(results):
     return len(results)
 
 
-T = {"noop": noop, "noop_r": noop_r, "io": io, "ms": ms}
+T = {"noop": noop, "noop_r": noop_r, "io": io, "ms": ms, "mix": mix}
 
 
 def enqueue(i, kind="noop"):
     return T[kind](i, 7, label="abc")
+
+
+def enqueue_blob(i, data):
+    return blob(i, data)
 
 
 def enqueue_in(i, delay, kind="noop"):

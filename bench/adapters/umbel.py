@@ -5,7 +5,46 @@ META = {
     "default_profile": "prefork2",
     "profiles": {
         "prefork2": {
-            "argv": ["{bin}/umbel", "-A", "adapters.umbel:app", "worker", "-P", "prefork", "-c", "2"]
+            "argv": ["{bin}/umbel", "-A", "adapters.umbel:app", "worker", "-P", "prefork", "-c", "2"],
+            "children": 2,
+        },
+        # curves: children of one worker, and workers ("copies" of one command, {k} is the number of the copy)
+        "prefork1": {
+            "argv": ["{bin}/umbel", "-A", "adapters.umbel:app", "worker", "-P", "prefork", "-c", "1"],
+            "children": 1,
+        },
+        "prefork4": {
+            "argv": ["{bin}/umbel", "-A", "adapters.umbel:app", "worker", "-P", "prefork", "-c", "4"],
+            "children": 4,
+        },
+        "prefork8": {
+            "argv": ["{bin}/umbel", "-A", "adapters.umbel:app", "worker", "-P", "prefork", "-c", "8"],
+            "children": 8,
+        },
+        "nodes1": {
+            "argv": ["{bin}/umbel", "-A", "adapters.umbel:app", "worker", "-P", "prefork", "-c", "1", "-n", "n{k}@%h"],
+            "copies": 1,
+            "children": 1,
+        },
+        "nodes2": {
+            "argv": ["{bin}/umbel", "-A", "adapters.umbel:app", "worker", "-P", "prefork", "-c", "1", "-n", "n{k}@%h"],
+            "copies": 2,
+            "children": 2,
+        },
+        "nodes4": {
+            "argv": ["{bin}/umbel", "-A", "adapters.umbel:app", "worker", "-P", "prefork", "-c", "1", "-n", "n{k}@%h"],
+            "copies": 4,
+            "children": 4,
+        },
+        "nodes7": {
+            "argv": ["{bin}/umbel", "-A", "adapters.umbel:app", "worker", "-P", "prefork", "-c", "1", "-n", "n{k}@%h"],
+            "copies": 7,
+            "children": 7,
+        },
+        "nodes10": {
+            "argv": ["{bin}/umbel", "-A", "adapters.umbel:app", "worker", "-P", "prefork", "-c", "1", "-n", "n{k}@%h"],
+            "copies": 10,
+            "children": 10,
         },
         "threads2": {
             "argv": ["{bin}/umbel", "-A", "adapters.umbel:app", "worker", "-P", "threads", "-c", "2"]
@@ -74,6 +113,8 @@ if b.OPTS.get("coroutines"):
     async def ms(i, j, label=""):
         await b.abody_ms(i)
 
+    kinds = {}
+
 else:
 
     @app.task(ignore_result=True)
@@ -92,8 +133,18 @@ else:
     def ms(i, j, label=""):
         b.body_ms(i)
 
+    @app.task(ignore_result=True)
+    def mix(i, j, label=""):
+        b.body_mix(i)
 
-T = {"noop": noop, "noop_r": noop_r, "io": io, "ms": ms}
+    @app.task(ignore_result=True)
+    def blob(i, data):
+        b.body_blob(i, data)
+
+    kinds = {"mix": mix}
+
+
+T = {"noop": noop, "noop_r": noop_r, "io": io, "ms": ms, **kinds}
 
 
 def enqueue(i, kind="noop"):
@@ -102,6 +153,14 @@ def enqueue(i, kind="noop"):
 
 def enqueue_bulk(ids, kind="noop"):
     T[kind].starmap_async([(i, 7, "abc") for i in ids])
+
+
+def enqueue_blob(i, data):
+    return blob.delay(i, data)
+
+
+def enqueue_in_bulk(ids, delay, kind="noop"):
+    T[kind].starmap_async([(i, 7, "abc") for i in ids], countdown=delay)
 
 
 def enqueue_in(i, delay, kind="noop"):
