@@ -53,7 +53,8 @@ FIGURES = {
         [
             ("processes", "processes"),
             ("idle_cpu_s_per_20s", "CPU s/20 s"),
-            ("broker_cmds_per_s", "broker commands/s"),
+            ("requests_per_s", "commands sent/s"),
+            ("broker_cmds_per_s", "with those in scripts"),
         ],
     ),
     "eta": (
@@ -74,8 +75,56 @@ FIGURES = {
     ),
     "canvas": ("chord_s", "chord of 1000, s", False, [("chain_s", "chain of 200, s")]),
 }
+FIGURES["fairness_steady"] = (
+    "free_p99_ms",
+    "p99 ms waited while a slot was free",
+    False,
+    [
+        ("free_p50_ms", "p50"),
+        ("free_max_ms", "max"),
+        ("delay_p50_ms", "waited in all: p50 ms"),
+        ("delay_p99_ms", "p99"),
+        ("delay_max_ms", "max"),
+    ],
+)
+FIGURES["fairness_backlog"] = (
+    "gap_max_ms",
+    "longest gap, ms",
+    False,
+    [("gap_p99_ms", "p99 ms"), ("gap_p50_ms", "p50 ms"), ("idle_percent", "idle, % of the time")],
+)
+FIGURES["scale"] = ("tasks_per_s", "tasks/s", True, [("children", "children"), ("pss_mb_after", "PSS MiB")])
+FIGURES["queue"] = (
+    "tasks_per_s",
+    "tasks/s",
+    True,
+    [("worker_cpu_s_per_1000", "worker CPU s/1000"), ("redis_cpu_s_per_1000", "Redis CPU s/1000")],
+)
+FIGURES["payload"] = (
+    "tasks_per_s",
+    "tasks/s",
+    True,
+    [("mb_per_s", "MB/s"), ("enqueue_tasks_per_s", "enqueue, tasks/s"), ("pss_mb_after", "PSS MiB")],
+)
+FIGURES["memory_waiting"] = (
+    "node_growth_mb",
+    "growth of the node, MB",
+    False,
+    [("node_rss_mb_before", "RSS before, MB"), ("node_rss_mb_top", "highest, MB")],
+)
+FIGURES["memory_flat"] = (
+    "node_slope_bytes_per_1000",
+    "node, bytes per 1,000 tasks",
+    False,
+    [("child_slope_bytes_per_1000", "child"), ("node_rss_mb_end", "node at the end, MB")],
+)
 FIGURES["drain_results"] = FIGURES["drain_io"] = FIGURES["drain"]
 FIGURES["crash_slow"] = FIGURES["crash"]
+
+
+def figures(scenario):
+    """What a report shows of a scenario, which may have a parameter ("queue=1000")."""
+    return FIGURES[scenario.partition("=")[0]]
 
 
 def arguments():
@@ -93,7 +142,7 @@ def arguments():
     a = ap.parse_args()
     a.systems, a.scenarios = a.systems.split(","), a.scenarios.split(",")
     a.n = dict(x.split("=") for x in a.n.split(",") if x)
-    unknown = [s for s in a.scenarios if s not in FIGURES]
+    unknown = [s for s in a.scenarios if s.partition("=")[0] not in FIGURES]
     if unknown:
         ap.error(f"unknown scenario {unknown[0]}; there are {', '.join(sorted(FIGURES))}")
     a.baseline = a.baseline or next((s for s in a.systems if s.partition(":")[0] == "celery"), a.systems[0])
@@ -126,7 +175,7 @@ def measure(a):
                 if raw:
                     raw.write(json.dumps(row) + "\n")
                     raw.flush()
-                figure = row.get("error", "")[-200:] or row.get(FIGURES[scenario][0])
+                figure = row.get("error", "")[-200:] or row.get(figures(scenario)[0])
                 print(
                     f"{rep + 1}/{a.repeat} {scenario} {system}: {figure} ({time.time() - t0:.0f} s)",
                     file=sys.stderr,
@@ -147,9 +196,9 @@ def spread(values):
 
 
 def table(scenario, rows, a):
-    figure, unit, larger, more = FIGURES[scenario]
+    """The Markdown lines of one scenario; `a` has the systems and the baseline."""
+    figure, unit, larger, more = figures(scenario)
     base = rows.get((scenario, a.baseline), {})
-    print(f"\n### {scenario}\n")
     head = [
         "system",
         "profile",
@@ -161,7 +210,7 @@ def table(scenario, rows, a):
         "N",
         "runs",
     ]
-    print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
+    text = ["", f"### {scenario}", "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     lines = []
     for system in a.systems:
         runs = {
@@ -192,13 +241,13 @@ def table(scenario, rows, a):
             cells.append(shown(statistics.median(have)) if have else "-")
         cells += [str(next(iter(runs.values())).get("n", "")), str(len(runs))]
         lines.append((median if larger else -median, cells))
-    for _, cells in sorted(lines, key=lambda x: -x[0]):
-        print("| " + " | ".join(cells) + " |")
+    return text + ["| " + " | ".join(cells) + " |" for _, cells in sorted(lines, key=lambda x: -x[0])]
 
 
-def versions(a):
+def versions(systems):
+    """One line for each system: its Python and its exact versions."""
     found = []
-    for name in dict.fromkeys(s.partition(":")[0] for s in a.systems):
+    for name in dict.fromkeys(s.partition(":")[0] for s in systems):
         meta = run.load_meta(name)
         py = os.path.join(run.VENVS, meta["venv"], "bin", "python") if meta["venv"] else sys.executable
         code = "import importlib.metadata as m, platform, sys; print(platform.python_version(), *(d + ' ' + m.version(d) for d in sys.argv[1:]), sep=', ')"
@@ -215,20 +264,26 @@ def processor():
         return platform.processor() or platform.machine()
 
 
+def machine():
+    """What it was measured on."""
+    p = subprocess.run(["redis-server", "--version"], capture_output=True, text=True)
+    redis = re.search(r"v=(\S+)", p.stdout)
+    return (
+        f"{os.cpu_count()} cores ({processor()}), {platform.system()} {platform.release()}, "
+        f"Redis {redis[1] if redis else '-'}"
+    )
+
+
 def main():
     a = arguments()
     t0 = time.time()
     rows = measure(a)
-    redis = re.search(
-        r"v=(\S+)", subprocess.run(["redis-server", "--version"], capture_output=True, text=True).stdout
-    )
     print(
-        f"{os.cpu_count()} cores ({processor()}), {platform.system()} {platform.release()}, Redis {redis[1] if redis else '-'}; "
-        f"{a.repeat} interleaved repetitions in {(time.time() - t0) / 60:.0f} min. Larger ratios are better everywhere. "
-        f"Versions: {'; '.join(versions(a))}."
+        f"{machine()}; {a.repeat} interleaved repetitions in {(time.time() - t0) / 60:.0f} min. "
+        f"Larger ratios are better everywhere. Versions: {'; '.join(versions(a.systems))}."
     )
     for scenario in a.scenarios:
-        table(scenario, rows, a)
+        print("\n".join(table(scenario, rows, a)))
     return 1 if any("error" in r for v in rows.values() for r in v.values()) else 0
 
 

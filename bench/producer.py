@@ -94,16 +94,15 @@ def main():
             for i in range(start, start + n):
                 await call(m.enqueue_blob, i, data)
             out.update(n=n, seconds=(ns() - t0) / 1e9, rate=n / ((ns() - t0) / 1e9))
+        elif a.op == "fill_eta_bulk":
+            t0 = ns()
+            for lo in range(start, start + n, 1000):
+                await call(m.enqueue_in_bulk, list(range(lo, min(lo + 1000, start + n))), a.delay, a.kind)
+            out.update(n=n, seconds=(ns() - t0) / 1e9)
         elif a.op == "fill_eta":
             t0 = ns()
-            if hasattr(m, "enqueue_in_bulk"):
-                for lo in range(start, start + n, 1000):
-                    await call(
-                        m.enqueue_in_bulk, list(range(lo, min(lo + 1000, start + n))), a.delay, a.kind
-                    )
-            else:
-                for i in range(start, start + n):
-                    await call(m.enqueue_in, i, a.delay, a.kind)
+            for i in range(start, start + n):
+                await call(m.enqueue_in, i, a.delay, a.kind)
             out.update(n=n, seconds=(ns() - t0) / 1e9, t_last=ns())
         elif a.op == "roundtrip":
             lat = []

@@ -4,7 +4,7 @@
 Standard library only. See README.md for what each scenario measures. Environment:
   BENCH_VENVS       where the peers' venvs are          (default <tmp>/bench-venvs)
   BENCH_LOCK        flock(2)ed around the run           (default <tmp>/bench.lock; BENCH_LOCK=none: no lock)
-  BENCH_REDIS_PORT  port of the private redis-server    (default 6390)
+  BENCH_REDIS_PORT  port of the private redis-server    (default: a free one)
   BENCH_PG_BIN / BENCH_PG_PORT  PostgreSQL binaries and port (default: newest under the Debian path, 5490)
   BENCH_PG_SYNC     synchronous_commit                  (default on)
 """
@@ -33,7 +33,15 @@ import scenarios
 HERE = os.path.dirname(os.path.abspath(__file__))
 TMP = tempfile.gettempdir()
 VENVS = os.environ.get("BENCH_VENVS", os.path.join(TMP, "bench-venvs"))
-PORT = int(os.environ.get("BENCH_REDIS_PORT", "6390"))
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+PORT = int(os.environ.get("BENCH_REDIS_PORT") or free_port())
 PG_PORT = int(os.environ.get("BENCH_PG_PORT", "5490"))
 TICK = os.sysconf("SC_CLK_TCK")
 LIMIT = 120.0
@@ -113,6 +121,17 @@ class Redis:
             for m in re.findall(r"cmdstat_([\w|.]+):calls=(\d+)", self.cmd("INFO", "commandstats"))
             if m[0] not in ("info",)
         }
+
+    def requests(self, seconds):
+        """How many commands clients send in `seconds`, without those that run inside their scripts."""
+        seen, end = b"", time.time() + seconds
+        with socket.create_connection(("127.0.0.1", PORT), 10) as s:
+            s.sendall(b"MONITOR\r\n")
+            while (left := end - time.time()) > 0:
+                s.settimeout(left)
+                with contextlib.suppress(TimeoutError):
+                    seen += s.recv(1 << 20)
+        return sum(1 for line in seen.split(b"\r\n")[1:] if line and b" lua] " not in line)
 
     def cpu(self):
         return tree_cpu([self.p.pid])
@@ -713,7 +732,8 @@ class Bench:
         pids = self.pids(ps)
         pss, rss = mem_mb(pids)
         c0, k0, w0 = tree_cpu(pids), self.svc.commandstats(), time.time()
-        time.sleep(self.a.n or 20)
+        watched = self.a.n or 20
+        requests = self.svc.requests(watched) if isinstance(self.svc, Redis) else time.sleep(watched)
         c1, k1, w1 = tree_cpu(self.pids(ps)), self.svc.commandstats(), time.time()
         diff = {k: v - k0.get(k, 0) for k, v in k1.items() if v != k0.get(k, 0)}
         return {
@@ -722,6 +742,7 @@ class Bench:
             "pss_mb": pss,
             "rss_sum_mb": rss,
             "idle_cpu_s_per_20s": round((c1 - c0) / (w1 - w0) * 20, 3),
+            "requests_per_s": None if requests is None else round(requests / watched, 2),
             "broker_cmds_per_s": round(sum(diff.values()) / (w1 - w0), 2),
             "cmds": diff,
         }

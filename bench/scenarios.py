@@ -279,7 +279,7 @@ def memory_waiting(b):
     time.sleep(1.0)
     before = rss_bytes(roles(b, ps)[0])
     b.stop(ps)
-    b.producer("fill_eta", due, start=warm + waiting, delay=3600, timeout=400)
+    b.producer("fill_eta_bulk", due, start=warm + waiting, delay=3600, timeout=400)
     b.producer("fill", waiting, start=warm, timeout=200)
     ps = b.worker()
     b.wait_slots(warm, warm + 1, 60, poll=0.005, ps=ps)
