@@ -89,7 +89,11 @@ def count(scenario, system, quick):
         n = N.get(base, {}).get(name, 0)
     if not quick:
         return n
-    return QUICK.get(base) or {"idle": 2, "scale": 1000, "queue": 2000, "payload": 50}.get(base) or max(20, n // 20)
+    return (
+        QUICK.get(base)
+        or {"idle": 2, "scale": 1000, "queue": 2000, "payload": 50}.get(base)
+        or max(20, n // 20)
+    )
 
 
 def arguments():

@@ -59,7 +59,9 @@ def bars(ax, r, scenario, title):
     ax.barh(names, middle, color=[colour(s) for s, *_ in rows], height=0.65)
     ax.errorbar(middle, names, xerr=errors, fmt="none", ecolor="#334155", elinewidth=1, capsize=2)
     for name, m, top in zip(names, middle, [x[3] for x in rows]):
-        ax.annotate(f"{m:,.0f}", (top, name), xytext=(5, 0), textcoords="offset points", va="center", fontsize=8)
+        ax.annotate(
+            f"{m:,.0f}", (top, name), xytext=(5, 0), textcoords="offset points", va="center", fontsize=8
+        )
     ax.set_title(title)
     ax.margins(x=0.15)
     ax.xaxis.set_major_formatter(COUNT)
@@ -117,7 +119,10 @@ def scale(r):
     if not children and not nodes:
         return None
     fig, ax = plt.subplots(figsize=(5.2, 3.2))
-    for rows, colour, text in ((children, OWN, "children of one worker"), (nodes, SECOND, "workers of one child each")):
+    for rows, colour, text in (
+        (children, OWN, "children of one worker"),
+        (nodes, SECOND, "workers of one child each"),
+    ):
         if rows:
             line(ax, rows, colour, text)
     top = max(x[0] for x in children + nodes)
@@ -189,7 +194,9 @@ def main():
             continue
         fig.tight_layout()
         fig.savefig(
-            os.path.join(directory, make.__name__ + ".svg"), facecolor="white", metadata={"Date": None, "Creator": None}
+            os.path.join(directory, make.__name__ + ".svg"),
+            facecolor="white",
+            metadata={"Date": None, "Creator": None},
         )
         plt.close(fig)
         print(make.__name__)

@@ -35,7 +35,9 @@ class Results:
                 else:
                     self.rows.setdefault(key, {})[row["rep"]] = row
         # What failed once and then ran is no failure.
-        self.failed = [r for r in self.failed if r["rep"] not in self.rows.get((r["scenario"], r["asked"]), {})]
+        self.failed = [
+            r for r in self.failed if r["rep"] not in self.rows.get((r["scenario"], r["asked"]), {})
+        ]
 
     def systems(self, scenario):
         return [s for sc, s in self.rows if sc == scenario]
@@ -189,7 +191,10 @@ def _sending(r):
 
 def _latency(r):
     found = []
-    for scenario, title in (("roundtrip", "round trip, `delay()` to `get()`"), ("pickup", "pick-up by an idle worker")):
+    for scenario, title in (
+        ("roundtrip", "round trip, `delay()` to `get()`"),
+        ("pickup", "pick-up by an idle worker"),
+    ):
         found.append(
             (
                 title,
@@ -225,13 +230,13 @@ def _sqlite(r):
 
 def _at_rest(r):
     cores = [100 * v / 20 for v in r.values("idle", "umbel", "idle_cpu_s_per_20s")]
-    each = [
-        row["worker_cpu_s_per_1000"] * 1e3 for row in r.rows.get(("drain", "umbel"), {}).values()
-    ]
+    each = [row["worker_cpu_s_per_1000"] * 1e3 for row in r.rows.get(("drain", "umbel"), {}).values()]
     split = next(iter(r.rows.get(("drain", "umbel"), {}).values()), {}).get("cpu_s_per_1000_each", [])
     note = ""
     if len(split) == 4:
-        note = f"in one run: node {split[1] * 1e3:.0f}, children {split[2] * 1e3:.0f} and {split[3] * 1e3:.0f}"
+        note = (
+            f"in one run: node {split[1] * 1e3:.0f}, children {split[2] * 1e3:.0f} and {split[3] * 1e3:.0f}"
+        )
     return [
         (
             "idle worker, 2 processes",
@@ -285,9 +290,7 @@ def _fair(r):
 
 
 def _flat(r):
-    costs = [
-        r.median(f"queue={n}", "umbel", "worker_cpu_s_per_1000") for n in (10_000, 1_000_000)
-    ]
+    costs = [r.median(f"queue={n}", "umbel", "worker_cpu_s_per_1000") for n in (10_000, 1_000_000)]
     return [
         (
             "queue of 10⁶ against one of 10⁴",
@@ -316,8 +319,16 @@ def _flat(r):
         (
             "1,000,000 no-ops through one worker",
             [
-                Check("node, bytes per 1,000 tasks: reported", r.values("memory_flat", "umbel", "node_slope_bytes_per_1000"), None),
-                Check("child, bytes per 1,000 tasks: reported", r.values("memory_flat", "umbel", "child_slope_bytes_per_1000"), None),
+                Check(
+                    "node, bytes per 1,000 tasks: reported",
+                    r.values("memory_flat", "umbel", "node_slope_bytes_per_1000"),
+                    None,
+                ),
+                Check(
+                    "child, bytes per 1,000 tasks: reported",
+                    r.values("memory_flat", "umbel", "child_slope_bytes_per_1000"),
+                    None,
+                ),
             ],
         ),
     ]
@@ -346,13 +357,30 @@ IMAGES = [
 def tables(r):
     """The peers' tables, then the curves."""
     lines = []
-    for scenario in ("drain", "drain_results", "drain_io", "enqueue_bulk", "roundtrip", "pickup", "idle", "startup"):
+    for scenario in (
+        "drain",
+        "drain_results",
+        "drain_io",
+        "enqueue_bulk",
+        "roundtrip",
+        "pickup",
+        "idle",
+        "startup",
+    ):
         systems = r.systems(scenario)
         if systems:
             base = "celery" if "celery" in systems else systems[0]
             a = types.SimpleNamespace(systems=systems, baseline=base)
             lines += compare.table(scenario, r.rows, a)
-    for scenario in ("fairness_steady", "fairness_backlog", "scale", "queue", "payload", "memory_waiting", "memory_flat"):
+    for scenario in (
+        "fairness_steady",
+        "fairness_backlog",
+        "scale",
+        "queue",
+        "payload",
+        "memory_waiting",
+        "memory_flat",
+    ):
         lines += curve(r, scenario)
     return lines
 
@@ -364,9 +392,20 @@ def curve(r, scenario):
     if not keys:
         return []
     columns = [(figure, unit), *more]
-    head = ["system", "profile", *(["at"] if "=" in keys[0][0] else []), unit, "spread", *[h for _, h in more], "N", "runs"]
+    head = [
+        "system",
+        "profile",
+        *(["at"] if "=" in keys[0][0] else []),
+        unit,
+        "spread",
+        *[h for _, h in more],
+        "N",
+        "runs",
+    ]
     lines = ["", f"### {scenario}", "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for key in sorted(keys, key=lambda k: (k[1].partition(":")[0] != "umbel", k[1].partition(":")[0], parameter(k), k[1])):
+    for key in sorted(
+        keys, key=lambda k: (k[1].partition(":")[0] != "umbel", k[1].partition(":")[0], parameter(k), k[1])
+    ):
         rows = list(r.rows[key].values())
         medians = [r.median(*key, name) for name, _ in columns]
         cells = [key[1].partition(":")[0], rows[0]["profile"]]
@@ -401,7 +440,10 @@ def report(r, images):
         *tables(r),
     ]
     if r.failed:
-        lines += ["", "Failed: " + "; ".join(sorted({f"{x['scenario']} {x['asked']}" for x in r.failed})) + "."]
+        lines += [
+            "",
+            "Failed: " + "; ".join(sorted({f"{x['scenario']} {x['asked']}" for x in r.failed})) + ".",
+        ]
     return "\n".join(lines)
 
 
@@ -434,7 +476,9 @@ def main():
     a = ap.parse_args()
     images = []
     if not a.no_plots:
-        images = draw(a.raw, os.path.join(os.path.dirname(a.docs) if a.docs else os.path.dirname(a.raw), "images"))
+        images = draw(
+            a.raw, os.path.join(os.path.dirname(a.docs) if a.docs else os.path.dirname(a.raw), "images")
+        )
     text = report(Results(a.raw), images)
     if a.docs:
         write_into(a.docs, text)

@@ -528,6 +528,20 @@ keep: list[bytes] = []
 
 
 @app.task
+def hoards(value: int, kib: int) -> int:
+    """Note that it ran, and never let go of some memory; a millisecond's work."""
+    note("ran", value)
+    keep.append(b"x" * (kib << 10))
+    time.sleep(0.001)
+    return value
+
+
+@app.task(ignore_result=True)
+def nothing() -> None:
+    """As little as a task can do."""
+
+
+@app.task
 def starts_a_program() -> int:
     """A program that a task starts can be terminated: it has not inherited the child's deafness to signals."""
     program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"])

@@ -39,6 +39,41 @@ def test_a_child_that_has_grown_is_replaced_after_its_task(site: Site) -> None:
         assert not any("ERROR" in line for line in worker.lines)
 
 
+def assert_each_ran_once(site: Site, count: int) -> None:
+    ran = Counter(site.notes())
+    assert len(ran) == count
+    assert {line: times for line, times in ran.items() if times != 1} == {}
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_thousands_of_tasks_outlive_children_of_a_hundred(site: Site, pool: str) -> None:
+    """Children are replaced while the queue is never empty: every task runs, none twice, and none is begun in vain."""
+    count, most = 3000, 100
+    with site.worker("--max-tasks-per-child", str(most), pool=pool) as worker:
+        results = site.calls("hoards", [(n, 0) for n in range(count)])
+        assert site.app.results(results).get(timeout=2 * WAIT) == list(range(count))
+        assert worker.stop() == 0
+        assert "lost" not in worker.log
+        assert not any("ERROR" in line for line in worker.lines)
+    assert_each_ran_once(site, count)
+    site.assert_nothing_left()
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_thousands_of_tasks_outlive_children_that_grow(site: Site, pool: str) -> None:
+    """Each task keeps 256 KiB: children come over the limit again and again, and are replaced between tasks."""
+    count = 2000
+    with site.worker("--max-memory-per-child", "150000", pool=pool) as worker:
+        results = site.calls("hoards", [(n, 256) for n in range(count)])
+        assert site.app.results(results).get(timeout=2 * WAIT) == list(range(count))
+        worker.wait_for("uses more than 150000 KiB")
+        assert worker.stop() == 0
+        assert "lost" not in worker.log
+        assert not any("ERROR" in line for line in worker.lines)
+    assert_each_ran_once(site, count)
+    site.assert_nothing_left()
+
+
 @pytest.mark.parametrize("pool", ["prefork", "threads", "asyncio"])
 def test_a_long_task_delays_no_short_one(site: Site, pool: str) -> None:
     """The child is fast at first, so that many calls are handed to it at once; the long one is in the middle of them."""

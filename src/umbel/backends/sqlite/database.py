@@ -38,6 +38,8 @@ MIGRATIONS: dict[int, str] = {0: SCHEMA}
 """From which version, by which SQL, to the next one."""
 APPLICATION_ID = 0x556D6265
 """``PRAGMA application_id`` of the file: "Umbe"."""
+CACHE_KIB = 8_000
+"""Of pages that a connection keeps: what a worker's memory can grow by when there is much in the file."""
 WAL_KEPT = 64 * 1024 * 1024
 """Bytes of the log that are kept for reuse after a checkpoint."""
 
@@ -140,7 +142,7 @@ class Database:
             )
         connection.pragma("synchronous", self.location.synchronous)
         connection.pragma("journal_size_limit", WAL_KEPT)
-        connection.pragma("cache_size", -16_000)
+        connection.pragma("cache_size", -CACHE_KIB)
         if connection.pragma("user_version") != VERSION:
             _migrate(connection)
         if connection.execute(_BOOT).get != BOOT_ID:
