@@ -6,6 +6,7 @@
 #   make check   ruff, mypy, pyright, the layer test, the documentation
 #   make docs    the documentation as HTML, in docs/_build/html
 #   make bench   a short comparison with the peers whose environments exist (see bench/README.md)
+#   make bench-all  all that docs/performance.md shows, in about half an hour, figures and plots written
 #   make clean   remove everything that these commands made
 
 VENV ?= .venv
@@ -14,7 +15,7 @@ JOBS ?= 4
 PYTEST_ARGS ?=
 SOAK_SECONDS ?= 120
 
-.PHONY: help demo test soak check style types layers format docs bench clean
+.PHONY: help demo test soak check style types layers format docs bench bench-all clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -80,6 +81,13 @@ docs: $(VENV)/.docs
 bench:
 	bench/setup_venvs.sh umbel celery
 	python3 bench/compare.py --systems celery,umbel --scenarios drain,roundtrip,enqueue --repeat 3
+
+# Started again with the same BENCH_RAW it goes on where it stopped.
+BENCH_RAW ?= .cache/bench.jsonl
+BENCH_ARGS ?=
+bench-all:
+	bench/setup_venvs.sh umbel celery huey taskiq dramatiq saq arq streaq rq plots
+	python3 bench/all.py --raw $(BENCH_RAW) --docs docs/performance.md $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) build dist docs/_build .mypy_cache .ruff_cache .hypothesis
