@@ -361,6 +361,12 @@ class Broker(Protocol):
         """
         ...
 
+    async def prune_dead(self, *, age: float | None, most: int | None) -> int:
+        """Delete dead letters that have lain there for longer than `age` seconds and, of each queue, the oldest beyond
+        the `most` newest; None: no bound. Does a bounded amount of work; what is left is for the next call. Returns how
+        many were deleted."""
+        ...
+
     async def unpark(self, tasks: Collection[str]) -> int:
         """Put parked messages of these task names back into their queues: a worker now knows them."""
         ...

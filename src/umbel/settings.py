@@ -95,6 +95,8 @@ ACTING: tuple[Setting, ...] = (
     # -- worker
     Setting("worker_concurrency", "any", None, "How many tasks run at a time. None or 'auto': one per CPU.", old=("CELERYD_CONCURRENCY",)),
     Setting("worker_pool", "str", "prefork", "What runs them.", old=("CELERYD_POOL",), choices=("prefork", "processes", "threads", "asyncio", "gevent", "eventlet", "solo")),
+    Setting("dead_letter_expires", "duration", 15552000.0, "Seconds a dead letter is kept, 180 days. None: until it is requeued or deleted.", optional=True),
+    Setting("dead_letter_limit", "int", 100_000, "Dead letters kept of each queue, the newest. None: any number.", optional=True),
     Setting("worker_lease", "duration", 25.0, "Seconds a worker holds a message unless it renews, which it does ten times as often while it lives. After a power cut, others wait so long; an outage of the broker that is shorter repeats nothing."),
     Setting("worker_shutdown_timeout", "duration", None, "Grace, seconds: how long a warm shutdown waits for running tasks before they are handed back. None: until they end."),
     Setting("worker_max_tasks_per_child", "int", None, "Tasks that a child process runs before it is replaced.", old=("CELERYD_MAX_TASKS_PER_CHILD",)),

@@ -79,7 +79,7 @@ class Node:
         self.kill: Callable[[Child], None] = Child.kill
         """How a child is killed."""
         self.on_ready: Callable[[], None] = lambda: None
-        self._upkeep = Upkeep(broker, store, judge.known_tasks())
+        self._upkeep = Upkeep(settings, broker, store, judge.known_tasks())
         self._presence = Presence(
             settings,
             broker,

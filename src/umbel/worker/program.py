@@ -211,6 +211,8 @@ class Program:
             grace=conf.worker_shutdown_timeout,
             max_tasks_per_child=conf.worker_max_tasks_per_child,
             max_memory_per_child=conf.worker_max_memory_per_child,
+            dead_letter_expires=conf.dead_letter_expires,
+            dead_letter_limit=conf.dead_letter_limit,
             connect_attempts=_attempts(conf),
             limits=self.options.limits,
         )

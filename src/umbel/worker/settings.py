@@ -26,6 +26,10 @@ class NodeSettings(msgspec.Struct, kw_only=True, frozen=True):
     """KiB."""
     predecessors: tuple[str, ...] = ()
     """The ids of the nodes that this one replaces: their leases are ended at once."""
+    dead_letter_expires: float | None = None
+    """Seconds; None: for ever."""
+    dead_letter_limit: int | None = None
+    """Of each queue; None: any number."""
     connect_attempts: int | None = None
     """How often the first connection is tried before the worker gives up; None: for ever."""
     limits: Limits = LIMITS

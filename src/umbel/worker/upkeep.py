@@ -1,4 +1,4 @@
-"""What a node does now and then for everybody: bring parked messages back, and prune results that have expired."""
+"""What a node does now and then for everybody: bring parked messages back, and delete old results and dead letters."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Collection
 from umbel import faults
 from umbel.errors import OperationalError
 from umbel.ports import Broker, ResultStore, Signal
+from umbel.worker.settings import NodeSettings
 
 logger = logging.getLogger("umbel.worker")
 
@@ -24,7 +25,10 @@ PRUNE_SECONDS = 60.0
 class Upkeep:
     """Of one node that knows `tasks`."""
 
-    def __init__(self, broker: Broker, store: ResultStore | None, tasks: Collection[str]) -> None:
+    def __init__(
+        self, settings: NodeSettings, broker: Broker, store: ResultStore | None, tasks: Collection[str]
+    ) -> None:
+        self._settings = settings
         self._broker = broker
         self._store = store
         self._tasks = frozenset(tasks)
@@ -80,11 +84,24 @@ class Upkeep:
                 if count:
                     faults.point("upkeep.unparked")
                     logger.warning("Brought back %d parked messages: this worker knows their tasks.", count)
-                if self._store is not None and loop.time() >= prune_at:
+                if loop.time() >= prune_at:
                     prune_at = loop.time() + PRUNE_SECONDS
-                    await self._store.prune()
+                    await self._prune()
             except OperationalError as exc:
                 logger.debug("Upkeep has to wait: %s", exc)
+
+    async def _prune(self) -> None:
+        if self._store is not None:
+            await self._store.prune()
+        age, most = self._settings.dead_letter_expires, self._settings.dead_letter_limit
+        if age is None and most is None:
+            return
+        count = await self._broker.prune_dead(age=age, most=most)
+        if count:
+            logger.warning(
+                "Deleted %d dead letters that were too old (dead_letter_expires) or too many (dead_letter_limit).",
+                count,
+            )
 
     async def _tell(self) -> None:
         names: set[str] = set()

@@ -194,6 +194,24 @@ class MemoryBroker:
                 message.priority = frame_priority(frame)
             return bool(found)
 
+    async def prune_dead(self, *, age: float | None, most: int | None) -> int:
+        with self._place.use() as place:
+            since = None if age is None else time.time() - age
+            by_queue: dict[str, list[Message]] = {}
+            for message in place.messages.values():
+                if message.shelf == "dead":
+                    by_queue.setdefault(message.queue, []).append(message)
+            doomed = []
+            for dead in by_queue.values():
+                dead.sort(key=_browse_order("dead"))
+                surplus = 0 if most is None else max(len(dead) - most, 0)
+                doomed += [
+                    m for i, m in enumerate(dead) if i < surplus or (since is not None and m.since < since)
+                ]
+            for message in doomed:
+                del place.messages[message.id]
+            return len(doomed)
+
     async def unpark(self, tasks: Collection[str]) -> int:
         with self._place.use() as place:
             known = [

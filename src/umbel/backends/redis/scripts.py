@@ -14,6 +14,7 @@ __all__ = [
     "EXTEND",
     "FINISH",
     "NODES",
+    "PRUNE_DEAD",
     "PURGE",
     "PUT",
     "RECLAIM",
@@ -70,6 +71,7 @@ DEPTH = _read("depth")
 EXTEND = _read("extend", frees=True)
 FINISH = _read("finish", after=("record",), frees=True)
 NODES = _read("nodes", frees=True)
+PRUNE_DEAD = _read("prune_dead", frees=True)
 PURGE = _read("purge")
 RECLAIM = _read("reclaim", frees=True)
 RESERVE = _read("reserve", frees=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Literal
 
 from umbel.backends.redis.keys import Keys
-from umbel.backends.redis.scripts import PURGE, RESERVE, REWRITE, SEARCH, UNSHELVE
+from umbel.backends.redis.scripts import PRUNE_DEAD, PURGE, RESERVE, REWRITE, SEARCH, UNSHELVE
 from umbel.backends.redis.sending import frame_entry
 from umbel.backends.redis.server import Server
 from umbel.core.frame import Frame
@@ -20,6 +20,8 @@ __all__ = ["Shelves", "decode"]
 
 _MARK = re.compile(rb',\s*"umbel":\s*\[(\d+),\s*\d,?\s*-?\d*\]}$')
 _STRETCH = 2000
+_PRUNED = 4000
+"""Dead letters that one call deletes at most: what the script hands to ``unpack`` has to fit on Lua's stack."""
 
 
 def decode(raw: bytes) -> tuple[Frame | None, str]:
@@ -78,6 +80,13 @@ class Shelves:
         if not pairs:
             return 0
         return int(await self._server.run(UNSHELVE, *self._keys.header, shelf, action, *pairs))
+
+    async def prune_dead(self, queues: Sequence[str], age: float | None, most: int | None) -> int:
+        """See ``Broker.prune_dead``."""
+        if not queues:
+            return 0
+        bounds = (-1 if age is None else round(age * 1000), -1 if most is None else most, _PRUNED)
+        return int(await self._server.run(PRUNE_DEAD, *self._keys.header, *bounds, *queues))
 
     async def unpark(self, tasks: Collection[str], queues: Sequence[str]) -> int:
         """See ``Broker.unpark``."""

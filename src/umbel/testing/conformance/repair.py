@@ -181,6 +181,34 @@ class RepairConformance:
         assert await shelf_of(brokers.b, "dead-1") is None
 
     @broker_scenario
+    async def test_too_many_dead_letters_are_pruned_from_the_oldest(self, brokers: Brokers) -> None:
+        for queue in ("q", "other"):
+            for number in range(4):
+                await _bury(brokers.a, f"{queue}-{number}", queue)
+        await _park(brokers.a, "parked", "q")
+        await brokers.a.send([task("waits")])
+        assert await brokers.b.prune_dead(age=None, most=None) == 0
+        assert await brokers.b.prune_dead(age=LONG, most=4) == 0
+        assert await brokers.b.prune_dead(age=None, most=3) == 2
+        assert [item.task_id for item in await brokers.b.browse("dead", ["q"])] == ["q-1", "q-2", "q-3"]
+        assert [item.task_id for item in await brokers.b.browse("dead", ["other"])] == [
+            f"other-{number}" for number in (1, 2, 3)
+        ]
+        assert await shelf_of(brokers.a, "parked") == "parked"
+        assert await shelf_of(brokers.a, "waits") == "waiting"
+        assert await shelf_of(brokers.a, "q-0") is None
+
+    @broker_scenario
+    async def test_dead_letters_that_are_too_old_are_pruned(self, brokers: Brokers) -> None:
+        await _bury(brokers.a, "old", "q")
+        await asyncio.sleep(SHORT)  # being later would only make it older
+        assert await brokers.b.prune_dead(age=SHORT / 2, most=None) == 1
+        await _bury(brokers.a, "new", "q")
+        assert await brokers.b.prune_dead(age=LONG, most=1) == 0
+        assert [item.task_id for item in await brokers.b.browse("dead")] == ["new"]
+        assert (await brokers.b.depth(["q"]))["q"] == Depth(dead=1)
+
+    @broker_scenario
     async def test_rewrite_replaces_the_frame_of_a_dead_letter(self, brokers: Brokers) -> None:
         await _bury(brokers.a, "one", "q")
         [key] = await _keys(brokers.a, "dead")
