@@ -24,6 +24,10 @@ class Heard(NamedTuple):
     """The values of the keys that are called like the channels; empty unless the ear ``asks``."""
 
 
+_LINGER = 50
+"""So many channels stay subscribed until the ear is used again; more of them would cost the server memory for nothing."""
+
+
 class Ear:
     """One subscribing connection, used by one thread at a time, again and again.
 
@@ -41,9 +45,10 @@ class Ear:
 
     def subscribe(self, channels: Sequence[str]) -> Heard:
         """From now on nothing that is published there is missed. Raises Lost and Refusal."""
-        self._channels = channels
+        left, self._channels = self._channels, channels
         self._wire.settimeout(self._timeout)
-        packed = pack_one(("SUBSCRIBE", *channels))
+        packed = pack_one(("UNSUBSCRIBE", *left)) if left else b""
+        packed += pack_one(("SUBSCRIBE", *channels))
         self._wire.post(packed + pack_one(("MGET", *channels)) if self.asks else packed)
         confirmed = 0
         heard: list[tuple[str, bytes]] = []
@@ -69,10 +74,16 @@ class Ear:
             if push[0] == b"message":
                 yield push[1].decode(), push[2]
 
-    def leave(self) -> None:
-        """Unsubscribe. The confirmations are read, and skipped, by the next ``subscribe``. Raises Lost."""
-        self._wire.settimeout(self._timeout)
-        self._wire.post(pack_one(("UNSUBSCRIBE", *self._channels)))
+    def leave(self, *, silent: bool) -> None:
+        """The channels are not wanted any more. Raises Lost.
+
+        `silent`: nothing more is going to be published there, so that leaving a few of them can wait for the next
+        ``subscribe``, and costs no request of its own. The confirmations are read, and skipped, then.
+        """
+        if not silent or len(self._channels) > _LINGER:
+            self._wire.settimeout(self._timeout)
+            self._wire.post(pack_one(("UNSUBSCRIBE", *self._channels)))
+            self._channels = ()
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -128,7 +128,7 @@ class RedisStore:
                 give_up = time.monotonic() + _PATIENCE
                 self._look(ear, ids, heard, wanted)
                 self._follow(ear, wanted, deadline)
-                ear.leave()
+                ear.leave(silent=not wanted.missing)
                 self._ears.append(ear)
                 break
             except (Lost, Refusal, StoreUnavailable) as exc:
@@ -204,9 +204,10 @@ class _Wanted:
 
     def take(self, task_id: str, payload: bytes) -> bool:
         """Note a record. Returns whether nothing is missing any more."""
-        self.found[task_id] = payload
-        if self._final(payload):
-            self.missing.pop(task_id, None)
+        if task_id in self.missing:  # else it is final already, or of an earlier wait on the same connection
+            self.found[task_id] = payload
+            if self._final(payload):
+                del self.missing[task_id]
         return not self.missing
 
 
