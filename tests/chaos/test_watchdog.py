@@ -46,6 +46,22 @@ def test_a_node_whose_loop_is_blocked_is_replaced(site: Site) -> None:
         assert worker.stop() == 0
 
 
+def test_a_worker_that_was_stopped_as_a_whole_goes_on(site: Site) -> None:
+    """Ctrl-Z, a suspended machine: the supervisor has not seen the node be silent for so long."""
+    with site.worker("--health", "0", program="impatient") as worker:
+        wait_for_answer(worker, "/ready", 200)
+        node = worker.node_pid
+        worker.signal_group(signal.SIGSTOP)
+        time.sleep(5)  # longer than a node may be silent with these limits
+        worker.signal_group(signal.SIGCONT)
+        assert site.call("add", 1, 2).get(timeout=60) == 3
+        wait_for_answer(worker, "/ready", 200)
+        assert worker.node_pid == node
+        assert worker.stop() == 0
+        assert "has said nothing" not in worker.log
+        assert "has not moved" not in worker.log
+
+
 def test_a_fetch_that_hangs_in_a_living_loop_is_started_anew(site: Site) -> None:
     with site.worker("--health", "0", program="impatient") as worker:
         site.call("gated", "a")
