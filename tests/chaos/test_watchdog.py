@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 
 from worker.harness import Site, eventually
 from worker.probing import ask, command, wait_for_answer, wait_for_command
@@ -35,6 +39,7 @@ def test_a_stopped_node_is_replaced_and_nothing_is_lost(site: Site) -> None:
     site.assert_nothing_left()
 
 
+@pytest.mark.parametrize("site", ["redis"], indirect=True)  # not a matter of the broker
 def test_a_node_whose_loop_is_blocked_is_replaced(site: Site) -> None:
     with site.worker("--health", "0", program="impatient") as worker:
         wait_for_answer(worker, "/ready", 200)
@@ -46,6 +51,7 @@ def test_a_node_whose_loop_is_blocked_is_replaced(site: Site) -> None:
         assert worker.stop() == 0
 
 
+@pytest.mark.parametrize("site", ["redis"], indirect=True)  # not a matter of the broker
 def test_a_worker_that_was_stopped_as_a_whole_goes_on(site: Site) -> None:
     """Ctrl-Z, a suspended machine: the supervisor has not seen the node be silent for so long."""
     with site.worker("--health", "0", program="impatient") as worker:
@@ -82,6 +88,7 @@ def test_a_fetch_that_hangs_in_a_living_loop_is_started_anew(site: Site) -> None
     site.assert_nothing_left()
 
 
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)  # not a matter of the broker
 def test_a_worker_that_cannot_fetch_whatever_is_tried_ends(site: Site) -> None:
     with site.worker("--health", "0", program="impatient") as worker:
         wait_for_answer(worker, "/ready", 200)
@@ -110,15 +117,19 @@ def test_the_truth_is_told_within_ten_seconds(site: Site) -> None:
         (site.directory / "hang").touch()
         site.wait_for_note("hangs")
         since = time.monotonic()
-        told_by_http = told_by_command = 0.0
-        while not (told_by_http and told_by_command):
-            if not told_by_http and ask(worker, "/ready").status == 503:
-                told_by_http = time.monotonic() - since
-            asked = time.monotonic()
-            if not told_by_command and command(site).code == 1:
-                told_by_command = asked - since
-            assert time.monotonic() - since < 60, "nobody told"
-            time.sleep(0.1)
-        assert told_by_http <= LIMIT + 1
-        assert told_by_command <= LIMIT + 3  # asking takes a moment on a busy machine
+
+        def first_bad(ask_once: Callable[[], bool]) -> float:
+            """When the question was asked that got the first bad answer."""
+            while True:
+                asked = time.monotonic() - since
+                if not ask_once():
+                    return asked
+                assert asked < 60, "nobody told"
+                time.sleep(0.1)
+
+        with ThreadPoolExecutor(2) as threads:
+            by_http = threads.submit(first_bad, lambda: ask(worker, "/ready").status == 200)
+            by_command = threads.submit(first_bad, lambda: command(site).code == 0)
+            assert by_http.result() <= LIMIT
+            assert by_command.result() <= LIMIT + 2  # each question takes a while on a busy machine
         assert ask(worker, "/live").status == 200

@@ -59,16 +59,16 @@ def test_full_is_only_who_may_wait_for_room() -> None:
     ("health", "seen_ago", "ready", "live"),
     [
         (NodeHealth(state="fetching", unanswered=5.0), 2.0, True, True),
-        (NodeHealth(state="fetching", unanswered=9.0), 2.0, False, True),
-        (NodeHealth(state="fetching", unanswered=0.0), 10.5, False, False),
-        (NodeHealth(state="full", unanswered=0.0), 9.5, True, True),
-        (NodeHealth(state="full", unanswered=0.0), 10.5, False, False),
+        (NodeHealth(state="fetching", unanswered=7.5), 2.0, False, True),
+        (NodeHealth(state="fetching", unanswered=0.0), 9.5, False, False),
+        (NodeHealth(state="full", unanswered=0.0), 8.5, True, True),
+        (NodeHealth(state="full", unanswered=0.0), 9.5, False, False),
         (NodeHealth(state="away", reason="no route", unanswered=1.0), 0.0, False, True),
         (NodeHealth(state="stuck", reason="stuck", unanswered=40.0), 0.0, False, False),
         (NodeHealth(state="stopping"), 0.0, False, True),
         (NodeHealth(state="starting"), 0.0, False, True),
-        (None, 9.0, True, True),  # announced by an older version
-        (None, 11.0, False, False),
+        (None, 8.5, True, True),  # announced by an older version
+        (None, 9.5, False, False),
     ],
 )
 def test_what_is_announced_grows_old(

@@ -46,8 +46,8 @@ _HTTP = 4.0
 def health(state: Globals, names: tuple[str, ...], url: str | None, as_json: bool) -> None:
     """Check that workers fetch; for probes.
 
-    A worker is healthy when it is connected and has fetched within the last 10 seconds, or has every slot busy, and is
-    not shutting down. An idle worker fetches too: it asks every 5 seconds. Gives up on a broker after about 5 seconds.
+    A worker is healthy when it is connected and has fetched within the last 9 seconds, or has every slot busy, and is
+    not shutting down. An idle worker fetches too: it asks every 5 seconds. So what hangs is told within 10. Gives up on a broker after about 5 seconds.
 
     Exits with 0 when all workers (those named by -n) are healthy and there is at least one; with 1 when one is not, with 3
     when there is none (or not the named one), with 4 when the broker cannot be reached. With --url: 0 for a good answer,

@@ -21,8 +21,9 @@ __all__ = ["ANNOUNCED", "LIMITS", "Health", "Limits", "Verdict", "judge", "judge
 class Limits(msgspec.Struct, kw_only=True, frozen=True):
     """From when on what is normal counts as a fault. Seconds, by clocks that do not jump; tests shorten them."""
 
-    unanswered: float = 10.0
-    """A node that the broker has not answered for so long is not ready."""
+    unanswered: float = 9.0
+    """A node that the broker has not answered for so long is not ready. An idle fetch takes 5 s, and news of it up to 2 s; what
+    hangs is to be told within 10."""
     beat: float = 1.0
     """A node tells its supervisor so often how it is."""
     silent: float = 5.0
@@ -40,7 +41,7 @@ class Limits(msgspec.Struct, kw_only=True, frozen=True):
 
 
 LIMITS = Limits()
-ANNOUNCED = 10.0
+ANNOUNCED = 9.0
 """Seconds after which what a node has announced to the broker says nothing any more of how it is."""
 
 
@@ -156,7 +157,7 @@ def judge(health: NodeHealth | None, silent: float, *, patience: float, unanswer
     """What to think of a node that said this `silent` seconds ago (None: nothing yet). More than `patience` is too long;
     `unanswered` is as in ``Limits``.
 
-    >>> judge(NodeHealth(state="full"), 0.5, patience=5.0, unanswered=10.0)
+    >>> judge(NodeHealth(state="full"), 0.5, patience=5.0, unanswered=9.0)
     Verdict(live=True, ready=True, reason='every slot is busy')
     """
     if silent > patience:
