@@ -10,8 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from umbel.faults import VARIABLE
 from worker.harness import Site, eventually
 from worker.probing import ask, command, wait_for_answer, wait_for_command
+
+from .points import Points
 
 TASKS = 500
 LIMIT = 10.0
@@ -39,16 +42,22 @@ def test_a_stopped_node_is_replaced_and_nothing_is_lost(site: Site) -> None:
     site.assert_nothing_left()
 
 
-@pytest.mark.parametrize("site", ["redis"], indirect=True)  # not a matter of the broker
-def test_a_node_whose_loop_is_blocked_is_replaced(site: Site) -> None:
+def test_a_node_that_hangs_with_what_it_has_reserved_is_replaced(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = Points(site.directory / "points")
+    monkeypatch.setenv(VARIABLE, str(points.directory))
     with site.worker("--health", "0", program="impatient") as worker:
         wait_for_answer(worker, "/ready", 200)
-        (site.directory / "block").touch()
+        points.arm("fetcher.reserved", "hang")
+        results = site.calls("add", [(n, 1) for n in range(20)])
         wait_for_answer(worker, "/live", 503)
-        (site.directory / "block").unlink()
-        worker.wait_for(r" ready\.", count=2)
-        assert site.call("add", 1, 2).get(timeout=60) == 3
+        worker.wait_for("has said nothing for 4 s")
+        # Long before their leases end: the next node takes them back.
+        assert site.app.results(results).get(timeout=60) == [n + 1 for n in range(20)]
+        wait_for_answer(worker, "/live", 200)
         assert worker.stop() == 0
+    site.assert_nothing_left()
 
 
 @pytest.mark.parametrize("site", ["redis"], indirect=True)  # not a matter of the broker
