@@ -58,6 +58,7 @@ def plan(repeat):
     step("speed", "pickup", both)
     step("speed", "startup", both)
     step("speed", "idle", both, at_once=IDLE_AT_ONCE)
+    step("speed", "profile", ["umbel"], 1)
     step("sqlite", "drain", ["umbel:sqlite_prefork2"])
     step("sqlite", "pickup", ["umbel:sqlite_prefork2"])
     step("fairness", "fairness_steady", ["celery", "huey", "umbel"])
@@ -76,7 +77,13 @@ def plan(repeat):
 
 
 PARTS = ["speed", "sqlite", "fairness", "scale", "memory"]
-QUICK = {"memory_waiting": 50_000, "memory_flat": 100_000, "fairness_steady": 300, "fairness_backlog": 300}
+QUICK = {
+    "memory_waiting": 20_000,
+    "profile": 20_000,
+    "memory_flat": 100_000,
+    "fairness_steady": 300,
+    "fairness_backlog": 300,
+}
 
 
 def count(scenario, system, quick):

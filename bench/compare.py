@@ -75,6 +75,7 @@ FIGURES = {
     ),
     "canvas": ("chord_s", "chord of 1000, s", False, [("chain_s", "chain of 200, s")]),
 }
+FIGURES["profile"] = ("node_kernel_percent", "kernel, % of the node's time", False, [])
 FIGURES["fairness_steady"] = (
     "free_p99_ms",
     "p99 ms waited while a slot was free",

@@ -415,6 +415,30 @@ def curve(r, scenario):
     return lines
 
 
+def profile(r):
+    """Where the time of a no-op goes: what was sampled, scaled to what it costs without the sampler."""
+    rows = list(r.rows.get(("profile", "umbel"), {}).values())
+    if not rows:
+        return []
+    costs = [
+        row["cpu_s_per_1000_each"]
+        for row in r.rows.get(("drain", "umbel"), {}).values()
+        if len(row["cpu_s_per_1000_each"]) == 4
+    ]
+    lines = ["", "### Where the time of a no-op goes", "", "| process | | share | µs |", "|---|---|---|---|"]
+    for who, column in (("node", slice(1, 2)), ("child", slice(2, 4))):
+        cost = statistics.median(1000 * sum(each[column]) for each in costs) if costs else None
+        kernel = rows[-1][f"{who}_kernel_percent"]
+        lines.append(f"| {who} | **all of it; {kernel} % in the kernel** | | {micros(cost, 100)} |")
+        for stage, share in rows[-1][f"{who}_percent"].items():
+            lines.append(f"| | {stage} | {share:.0f} % | {micros(cost, share)} |")
+    return lines
+
+
+def micros(cost, percent):
+    return "-" if cost is None else f"{cost * percent / 100:.1f}"
+
+
 def parameter(key):
     """The number in ("queue=1000", ...) or (..., "umbel:nodes4"): what a curve is drawn over."""
     value = key[0].partition("=")[2] or "".join(c for c in key[1] if c.isdigit())
@@ -438,6 +462,7 @@ def report(r, images):
         f"{compare.machine()}. Larger ratios are better everywhere. Versions: "
         f"{'; '.join(compare.versions(systems))}.",
         *tables(r),
+        *profile(r),
     ]
     if r.failed:
         lines += [

@@ -433,6 +433,7 @@ class Bench:
         self.workers.append(ps)
         return ps
 
+    venvs = VENVS
     memory = staticmethod(mem_mb)
     cpu = staticmethod(tree_cpu)
 

@@ -8,6 +8,7 @@ import bisect
 import os
 import re
 import struct
+import subprocess
 import time
 
 SAMPLE_SECONDS = 0.25
@@ -34,6 +35,12 @@ def roles(b, ps):
     with open(f"/proc/{ps[0].pid}/task/{ps[0].pid}/children") as f:
         node, *children = sorted(map(int, f.read().split()), key=lambda pid: (started_at(pid), pid))
     return node, children
+
+
+def times(pid):
+    """(user, system) ticks."""
+    with open(f"/proc/{pid}/stat") as f:
+        return tuple(map(int, f.read().rpartition(")")[2].split()[11:13]))
 
 
 def rss_bytes(pid):
@@ -329,7 +336,83 @@ def memory_flat(b):
     }
 
 
+# ------------------------------------------------------------------------------------------- where time goes
+# What a frame of a stack belongs to, asked from the innermost frame outwards.
+NODE_STAGES = [
+    ("worker/crew.py", "hand calls to the children"),
+    ("kombu_json.py", "read the messages"),
+    ("redis/shelves.py", "read the messages"),
+    ("worker/settler.py", "settle"),
+    ("redis/settling.py", "settle"),
+    ("worker/fetcher.py", "fetch: ask, lease, admit"),
+    ("worker/line.py", "hear what the children report"),
+    ("worker/node.py", "the node's clock"),
+    ("asyncio/", "the event loop, its callbacks' system calls"),
+]
+CHILD_STAGES = [
+    ("ChildEnd.report", "report the outcome"),
+    ("worker/ipc.py", "hear from the node"),
+    ("codecs/", "decode the call"),
+    ("core/", "decode the call"),
+    ("adapters/", "the task itself"),
+    ("benchlib.py", "the task itself"),
+    ("umbel/context.py", "the task's context"),
+    ("umbel/execution.py", "call and conclude"),
+    ("umbel/task.py", "call and conclude"),
+    ("worker/", "call and conclude"),
+]
+
+
+def shares(path, stages):
+    """{stage: share in percent} of the collapsed stacks that py-spy has written."""
+    found, total = {}, 0
+    with open(path) as f:
+        for line in f:
+            stack, _, samples = line.rpartition(" ")
+            stage = next(
+                (name for frame in reversed(stack.split(";")) for part, name in stages if part in frame),
+                "else",
+            )
+            found[stage] = found.get(stage, 0) + int(samples)
+            total += int(samples)
+    return {name: round(100 * k / total, 1) for name, k in sorted(found.items(), key=lambda x: -x[1])}
+
+
+def profile(b):
+    """Where node and child spend the interpreter's time while no-ops are drained (py-spy samples both whenever they hold
+    it), and how much of their processor time is the kernel's."""
+    n = b.n(250_000)
+    spy = os.path.join(b.venvs, "plots", "bin", "py-spy")
+    if not os.path.exists(spy):
+        raise RuntimeError("no py-spy: bench/setup_venvs.sh plots makes its environment")
+    b.start(n)
+    b.producer("fill", n)
+    ps = b.worker()
+    b.wait_slots(0, 1, 60, poll=0.005, ps=ps)
+    node, children = roles(b, ps)
+    jobs = []
+    for name, pid in (("node", node), ("child", children[0])):
+        out = os.path.join(b.dir, name + ".stacks")
+        argv = [spy, "record", "--gil", "--nonblocking", "-r", "100", "-d", "5", "-f", "raw", "-o", out]
+        argv += ["-p", str(pid)]
+        jobs.append(subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    before = [times(pid) for pid in (node, children[0])]
+    for job in jobs:
+        job.wait(60)
+    after = [times(pid) for pid in (node, children[0])]
+    kernel = [round(100 * (s1 - s0) / max(1, u1 - u0 + s1 - s0)) for (u0, s0), (u1, s1) in zip(before, after)]
+    left = sum(1 for i in range(0, n, 100) if not b.mm[2 * i]) * 100
+    return {
+        "n": n,
+        "left": left,  # 0: the queue was empty before the samples were taken, so that some show waiting
+        "node_percent": shares(os.path.join(b.dir, "node.stacks"), NODE_STAGES),
+        "child_percent": shares(os.path.join(b.dir, "child.stacks"), CHILD_STAGES),
+        "node_kernel_percent": kernel[0],
+        "child_kernel_percent": kernel[1],
+    }
+
+
 SCENARIOS = {
     f.__name__: f
-    for f in (fairness_steady, fairness_backlog, scale, queue, payload, memory_waiting, memory_flat)
+    for f in (fairness_steady, fairness_backlog, scale, queue, payload, memory_waiting, memory_flat, profile)
 }
