@@ -33,8 +33,7 @@ plt.rcParams.update(
 
 
 def label(system):
-    name, _, profile = system.partition(":")
-    return f"{name} {profile}".strip()
+    return system.partition(":")[0]
 
 
 def colour(system):
@@ -176,7 +175,7 @@ def memory(r):
     samples = rows[-1]["samples_mb"]
     fig, ax = plt.subplots(figsize=(5.2, 3))
     for k in range(1, len(samples[0])):
-        name, colour = ("node", OWN) if k == 1 else (f"child {k - 1}", SECOND)
+        name, colour = ("node", OWN) if k == 1 else ("children" if k == 2 else None, SECOND)
         ax.plot([s[0] for s in samples], [s[k] for s in samples], color=colour, label=name, linewidth=1.5)
     ax.set_xlabel("tasks run")
     ax.set_ylabel("RSS, MB")

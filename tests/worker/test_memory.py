@@ -21,13 +21,16 @@ WARM = 5000
 MEGABYTE = 1 << 20
 ROOM = 6 * MEGABYTE
 """For what the memory allocator keeps. A node that remembered 150 bytes of each message would need more."""
-CACHES = {"sqlite": CACHE_KIB * 1024}
-"""What a broker's driver may remember of what it has read, however much there is."""
 
 
 def quiet(site: Site) -> contextlib.AbstractContextManager[Worker]:
     """A worker that writes no line for each task (nor that it is ready: that a task has run says as much)."""
     return site.worker(loglevel="warning", ready=False)
+
+
+def cache_of(site: Site) -> int:
+    """Bytes that the broker's driver may keep of what it has read, however much there is."""
+    return CACHE_KIB * 1024 if site.broker_url.startswith("sqlite:") else 0
 
 
 def memory(pid: int, field: str = "VmRSS") -> int:
@@ -73,7 +76,7 @@ def assert_node_does_not_grow(site: Site, due: int, waiting: int, room: int) -> 
         grown = memory(worker.node_pid, "VmHWM") - before
         assert site.ask(lambda broker: broker.depth([QUEUE]))[QUEUE].scheduled == due
         assert worker.stop() == 0
-    assert grown < room + CACHES.get(site.broker_url.partition(":")[0], 0)
+    assert grown < room + cache_of(site)
 
 
 def assert_flat(site: Site, count: int, most: int) -> None:
@@ -101,3 +104,13 @@ def test_a_node_does_not_grow_with_what_waits(site: Site) -> None:
 
 def test_a_worker_does_not_grow_with_what_it_has_done(site: Site) -> None:
     assert_flat(site, 30_000, most=60)
+
+
+@pytest.mark.soak
+def test_a_node_does_not_grow_with_a_million_that_wait(site: Site) -> None:
+    assert_node_does_not_grow(site, due=1_000_000, waiting=200_000, room=20 * MEGABYTE - cache_of(site))
+
+
+@pytest.mark.soak
+def test_a_worker_does_not_grow_with_a_million_that_it_has_done(site: Site) -> None:
+    assert_flat(site, 1_000_000, most=3)
