@@ -459,7 +459,7 @@ def report(r, images):
         if name in images:
             lines += [f"![{text}](images/{name}.svg)", "", f"*{text}*", ""]
     lines += [
-        f"{compare.machine()}. Larger ratios are better everywhere. Versions: "
+        f"{compare.machine()}.{disturbance(r)} Larger ratios are better everywhere. Versions: "
         f"{'; '.join(compare.versions(systems))}.",
         *tables(r),
         *profile(r),
@@ -470,6 +470,17 @@ def report(r, images):
             "Failed: " + "; ".join(sorted({f"{x['scenario']} {x['asked']}" for x in r.failed})) + ".",
         ]
     return "\n".join(lines)
+
+
+def disturbance(r):
+    """How much processor time went to programs that had no part in the runs."""
+    cores = [
+        row["foreign_cores"] for rows in r.rows.values() for row in rows.values() if "foreign_cores" in row
+    ]
+    if not cores:
+        return ""
+    high = sorted(cores)[int(0.95 * len(cores))]
+    return f" Other programs took {statistics.median(cores):.2f} of a core meanwhile (95 % of the runs: at most {high:.2f})."
 
 
 def draw(raw, directory):
