@@ -129,7 +129,7 @@ class Redis:
             s.sendall(b"MONITOR\r\n")
             while (left := end - time.time()) > 0:
                 s.settimeout(left)
-                with contextlib.suppress(TimeoutError):
+                with contextlib.suppress(socket.timeout):
                     seen += s.recv(1 << 20)
         return sum(1 for line in seen.split(b"\r\n")[1:] if line and b" lua] " not in line)
 
