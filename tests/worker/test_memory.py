@@ -72,7 +72,7 @@ def assert_node_does_not_grow(site: Site, due: int, waiting: int, room: int) -> 
     send(site, due, countdown=AN_HOUR)
     send(site, waiting)
     with quiet(site) as worker:
-        wait_until_done(site, 60 + waiting / 1000)
+        wait_until_done(site, 60 + waiting / 100)
         grown = memory(worker.node_pid, "VmHWM") - before
         assert site.ask(lambda broker: broker.depth([QUEUE]))[QUEUE].scheduled == due
         assert worker.stop() == 0
