@@ -34,7 +34,8 @@ class Rig:
         """A worker behind the proxy. It must not believe that it has lost a lease: none of these faults is that long."""
         with self.site.worker("-n", f"{name}@%h", app="chaos.jobs", **options) as worker:
             yield worker
-        assert "LeaseLost" not in worker.log
+        lost = [line for line in worker.lines if "LeaseLost" in line]
+        assert not lost, lost
 
     def direct_worker(
         self, settings: dict[str, object] | None = None

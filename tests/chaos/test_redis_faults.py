@@ -113,7 +113,7 @@ def test_paused(rig: Rig) -> None:
         with rig.direct_worker(LEASE):
             ledger.send(TASKS)
             progress(ledger, 100)
-            with rig.paused(), ledger.sending():
+            with ledger.sending(), rig.paused():
                 worker.wait_for("Cannot renew leases")
             ledger.open_gate()
             ledger.settle_up()
@@ -185,7 +185,7 @@ def test_paused_for_20_seconds_with_the_default_settings(tmp_path: pathlib.Path)
             with rig.direct_worker():
                 ledger.send(10 * TASKS)
                 progress(ledger, 100)
-                with rig.paused(), ledger.sending():
+                with ledger.sending(), rig.paused():
                     threading.Event().wait(20.0)
                 ledger.open_gate()
                 ledger.settle_up()

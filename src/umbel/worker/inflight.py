@@ -9,7 +9,7 @@ import msgspec
 
 from umbel.core.frame import DELIVERIES_HEADER
 from umbel.core.policy import Ending
-from umbel.ports import Delivery, Frame, Receipt
+from umbel.ports import Delivery, Frame, Receipt, Settlement
 
 
 class Held(msgspec.Struct, kw_only=True, gc=False):
@@ -33,6 +33,9 @@ class Held(msgspec.Struct, kw_only=True, gc=False):
     """Its message was given to another run: nothing that this one produces is written."""
     stopped: bool = False
     """The node has killed or cancelled it for that."""
+    settlement: Settlement | None = None
+    """On its way. Whether the lease was lost is what that is answered: until then the receipt may be stale only because the
+    answer has not come."""
     parked: str | None = None
     """The task for want of which it is being parked: nobody here knows it."""
 
@@ -78,6 +81,8 @@ class Inflight:
             return False
         held.receipt = delivery.receipt
         held.lease_lost = False
+        if held.settlement is not None:  # it has ended while the broker was away
+            held.settlement.receipt = delivery.receipt
         return True
 
     def get(self, seq: int) -> Held | None:

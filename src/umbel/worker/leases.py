@@ -72,7 +72,8 @@ class Leases:
         self._health.reached()
         for receipt in stale:
             held = receipts[receipt]
-            if self._inflight.get(held.seq) is held and held.receipt == receipt:
+            mine = self._inflight.get(held.seq) is held and held.receipt == receipt
+            if mine and held.settlement is None:
                 held.lease_lost = True
                 self._journal.lease_lost(held, self._stop(held))
 

@@ -369,6 +369,7 @@ class Node:
     ) -> None:
         self._deadlines.end(held)
         if settlement is not None:
+            held.settlement = settlement
             held.parked = (settlement.task or held.frame.task_name) if isinstance(settlement, Park) else None
             self.settler.add(held.seq, settlement)
             return
@@ -393,7 +394,8 @@ class Node:
         for held in calls:
             self._deadlines.end(held)
             if held.receipt is not None:
-                self.settler.add(held.seq, Release(receipt=held.receipt, counted=False))
+                held.settlement = Release(receipt=held.receipt, counted=False)
+                self.settler.add(held.seq, held.settlement)
             else:
                 # Acknowledged early and not begun: it goes back as a new message.
                 self.inflight.drop(held.seq)

@@ -56,7 +56,7 @@ class Keys:
         return f"{self.prefix}umbel:dedupe:{key}"
 
     def memo(self) -> str:
-        """Where what a batch of settlements was answered is remembered for a while; new at every call."""
+        """Where what batches of settlements were answered is remembered for a while; new at every call."""
         return f"{self.prefix}umbel:settled:{os.urandom(8).hex()}"
 
     def shelf(self, queue: str, shelf: Shelf) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+import itertools
+import os
+from collections.abc import Collection, Iterable, Sequence
 
 from umbel.backends.redis.keys import Keys
 from umbel.backends.redis.scripts import ACK, FINISH, SETTLE
@@ -15,9 +17,28 @@ from umbel.ports import Ack, Bury, Park, Receipt, Record, Release, Retry, Settle
 
 __all__ = ["Settling"]
 
+_MEMOS = 16
+"""So many of the last batches are remembered, here (those without an answer) and by the server. A settler waits for one at a
+time; those of early acknowledgement do not come again."""
 _ACKS = 4000
 _RECORDS = 1000
 """The most that the quick scripts take: what they hand to ``unpack`` has to fit on Lua's stack."""
+
+
+class _Memo:
+    """Where the server remembers what a batch was answered. Without it, a batch whose answer was lost would come back as stale,
+    and a worker would believe that its leases were lost."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        """Used again and again, so that it takes no room: the name of the batch lies with the answer."""
+        self.batch = os.urandom(8).hex()
+        self.asked = False
+        """The batch may have been carried out already."""
+
+    def word(self) -> str:
+        """What the scripts want to know of it."""
+        return ("?" if self.asked else "!") + self.batch
 
 
 class Settling:
@@ -28,40 +49,53 @@ class Settling:
         self._server = server
         self._keys = keys
         self._sender = sender
+        self._memos = itertools.cycle([f"{keys.memo()}:{n}" for n in range(_MEMOS)])
+        self._doubts: dict[Receipt, tuple[int, _Memo]] = {}
+        """Batches that may have been carried out, by their first receipt, and their length."""
 
     async def settle(self, batch: Sequence[Settlement]) -> Collection[Receipt]:
-        """See ``Broker.settle``."""
+        """See ``Broker.settle``. A batch that begins with one whose answer was lost is answered as that one was."""
         if not batch:
             return []
+        first = batch[0].receipt
+        length, memo = self._doubts.get(first, (len(batch), None))
+        stale = await self._settle(batch[:length], memo or _Memo(next(self._memos)))
+        if length < len(batch):
+            stale = [*stale, *await self.settle(batch[length:])]
+        self._doubts.pop(first, None)
+        return stale
+
+    async def _settle(self, batch: Sequence[Settlement], memo: _Memo) -> Collection[Receipt]:
+        try:
+            await self._server.connect()
+            try:
+                return await self._try(batch, memo)
+            except BrokerUnavailable:
+                memo.asked = True
+                return await self._try(batch, memo)
+        except BrokerUnavailable:
+            memo.asked = True
+            while len(self._doubts) >= _MEMOS:
+                del self._doubts[next(iter(self._doubts))]
+            self._doubts[batch[0].receipt] = (len(batch), memo)
+            raise
+
+    async def _try(self, batch: Sequence[Settlement], memo: _Memo) -> Collection[Receipt]:
         acks = [item for item in batch if isinstance(item, Ack) and not item.then]
         if len(acks) == len(batch):
             recorded = [(item.receipt, item.record) for item in acks if item.record is not None]
             if not recorded and len(acks) <= _ACKS:
-                return await self._acknowledge([item.receipt for item in acks])
+                return await self._acknowledge([item.receipt for item in acks], memo)
             if len(recorded) == len(acks) <= _RECORDS and self.store is not None:
-                return await self._finish(recorded, self.store)
+                return await self._finish(recorded, self.store, memo)
         own_db = self._server.address.db
         args: list[Arg] = [own_db if self.store is None else self.store.address.db, own_db]
         for item in batch:
             self._pack(item, args)
-        memo = self._keys.memo()
-        stale = await self._once(
-            lambda again: self._server.run(SETTLE, *self._keys.header, memo, again, *args)
-        )
+        stale = await self._server.run(SETTLE, *self._keys.header, memo.key, memo.word(), *args)
         return [batch[position - 1].receipt for position in stale]
 
-    async def _once(self, run: Callable[[int], Awaitable[list[int]]]) -> list[int]:
-        """Settle; when the connection breaks, ask again: the server remembers for a while what it answered.
-
-        Otherwise all that was settled would come back as stale, and a worker would believe that its leases were lost.
-        """
-        await self._server.connect()
-        try:
-            return await run(0)
-        except BrokerUnavailable:
-            return await run(1)
-
-    async def _acknowledge(self, receipts: Sequence[Receipt]) -> Collection[Receipt]:
+    async def _acknowledge(self, receipts: Sequence[Receipt], memo: _Memo) -> Collection[Receipt]:
         by_queue: dict[str, list[Receipt]] = {}
         for receipt in receipts:
             by_queue.setdefault(receipt.queue, []).append(receipt)
@@ -69,13 +103,12 @@ class Settling:
         for mine in by_queue.values():
             args.append(len(mine))
             args += [receipt.token for receipt in mine]
-        keys = self._quick_keys(by_queue)
-        stale = await self._once(lambda again: self._server.run(ACK, again, *args, keys=keys))
+        stale = await self._server.run(ACK, memo.word(), *args, keys=self._quick_keys(memo, by_queue))
         ordered = [receipt for mine in by_queue.values() for receipt in mine]
         return [ordered[position - 1] for position in stale]
 
     async def _finish(
-        self, batch: Sequence[tuple[Receipt, Record]], store: RedisStore
+        self, batch: Sequence[tuple[Receipt, Record]], store: RedisStore, memo: _Memo
     ) -> Collection[Receipt]:
         """Acknowledge messages and store the record of each."""
         by_queue: dict[str, list[tuple[Receipt, Record]]] = {}
@@ -86,16 +119,15 @@ class Settling:
             args.append(len(mine))
             for receipt, record in mine:
                 args += (receipt.token, store.key(record.task_id), record.payload, _ttl(record.ttl))
-        keys = self._quick_keys(by_queue)
-        stale = await self._once(lambda again: self._server.run(FINISH, again, *args, keys=keys))
+        stale = await self._server.run(FINISH, memo.word(), *args, keys=self._quick_keys(memo, by_queue))
         ordered = [receipt for mine in by_queue.values() for receipt, _ in mine]
         return [ordered[position - 1] for position in stale]
 
-    def _quick_keys(self, queues: Iterable[str]) -> list[str]:
+    def _quick_keys(self, memo: _Memo, queues: Iterable[str]) -> list[str]:
         """What the two quick scripts get for KEYS."""
         own = self._keys.own
         return [
-            self._keys.memo(),
+            memo.key,
             *(key for queue in queues for key in (own(queue, "held"), own(queue, "leases"))),
         ]
 

@@ -1,13 +1,14 @@
 -- The quick way for a batch that only acknowledges messages. Loaded without the prelude.
 --
 -- KEYS    where the answer is remembered, then for each queue the held hash and the leases zset
--- ARGV    1 when the batch was sent before and the answer did not come, else 0; then for each queue how many tokens, and
+-- ARGV    the name of the batch after '!', or after '?' when it was sent before and the answer did not come; then for each queue how many tokens, and
 --         the tokens; at most 4000 in all
 -- result  the positions (from 1, over all queues) of stale tokens
 
 local call = redis.call
-local answered = ARGV[1] == '1' and call('GET', KEYS[1])
-if answered then return cjson.decode(answered) end
+local batch = string.sub(ARGV[1], 2)
+local answered = string.sub(ARGV[1], 1, 1) == '?' and call('GET', KEYS[1])
+if answered and string.sub(answered, 1, #batch) == batch then return cjson.decode(string.sub(answered, #batch + 1)) end
 
 local stale, at, before = {}, 2, 0
 for k = 2, #KEYS, 2 do
@@ -22,5 +23,5 @@ for k = 2, #KEYS, 2 do
   end
   at, before = last + 1, before + count
 end
-call('SET', KEYS[1], cjson.encode(stale), 'PX', 15000)
+call('SET', KEYS[1], batch .. cjson.encode(stale), 'PX', 600000)
 return stale

@@ -4,14 +4,15 @@
 -- Loaded with record.lua, without the prelude.
 --
 -- KEYS    where the answer is remembered, then for each queue the held hash and the leases zset
--- ARGV    1 when the batch was sent before and the answer did not come, else 0; number of the result store's database;
---         of the broker's; then for each queue how many messages, and for each: token, key, payload, ttl in ms or -1; at
+-- ARGV    the name of the batch after '!', or after '?' when it was sent before and the answer did not come; number of the
+--         result store's database; of the broker's; then for each queue how many messages, and for each: token, key, payload, ttl in ms or -1; at
 --         most 1000 in all
 -- result  the positions (from 1, over all queues) of stale tokens; nothing was done for them
 
 local call = redis.call
-local answered = ARGV[1] == '1' and call('GET', KEYS[1])
-if answered then return cjson.decode(answered) end
+local batch = string.sub(ARGV[1], 2)
+local answered = string.sub(ARGV[1], 1, 1) == '?' and call('GET', KEYS[1])
+if answered and string.sub(answered, 1, #batch) == batch then return cjson.decode(string.sub(answered, #batch + 1)) end
 
 local store_db, broker_db, at, position = ARGV[2], ARGV[3], 4, 0
 local stale, live, seen, gone = {}, {}, {}, {}
@@ -42,5 +43,5 @@ for k, tokens in pairs(gone) do
     call('ZREM', KEYS[k + 1], unpack(tokens))
   end
 end
-call('SET', KEYS[1], cjson.encode(stale), 'PX', 15000)
+call('SET', KEYS[1], batch .. cjson.encode(stale), 'PX', 600000)
 return stale

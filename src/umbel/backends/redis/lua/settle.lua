@@ -3,16 +3,18 @@
 --
 -- Loaded with record.lua and the prelude.
 --
--- own     where the answer is remembered; 1 when the batch was sent before and the answer did not come, else 0;
+-- own     where the answer is remembered; the name of the batch after '!', or after '?' when it was sent before and the
+--         answer did not come;
 --         number of the result store's database; of the broker's; then for each settlement:
 --           kind ("ack", "release", "uncounted", "bury", "park"), queue, token, reason, name of the task or "",
 --           1 when a record follows, else 0; the record: key, payload, ttl in ms or -1;
 --           how many sendings follow; the sendings, see `send` in prelude.lua
 -- result  the positions (from 1) of the settlements whose token is stale; nothing was done for them
 
-local memo, again, store_db, broker_db = ARGV[own], ARGV[own + 1], ARGV[own + 2], ARGV[own + 3]
-local answered = again == '1' and call('GET', memo)
-if answered then return cjson.decode(answered) end
+local memo, word, store_db, broker_db = ARGV[own], ARGV[own + 1], ARGV[own + 2], ARGV[own + 3]
+local batch = sub(word, 2)
+local answered = sub(word, 1, 1) == '?' and call('GET', memo)
+if answered and sub(answered, 1, #batch) == batch then return cjson.decode(sub(answered, #batch + 1)) end
 
 local now = now_ms()
 local at, position = own + 4, 0
@@ -86,5 +88,5 @@ for queue, tokens in pairs(gone) do
     call('ZREM', key(queue, 'leases'), unpack(tokens, first, last))
   end
 end
-call('SET', memo, cjson.encode(stale), 'PX', 15000)
+call('SET', memo, batch .. cjson.encode(stale), 'PX', 600000)
 return stale
