@@ -1,0 +1,78 @@
+"""A worker is stopped again and again in the middle of its work: nothing is lost, and nothing is counted against a task."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from chaos.ledger import Ledger
+from worker.harness import Site, eventually
+
+TASKS = 1000
+ROUNDS = 2
+GRACE = 0.3
+
+
+def assert_nothing_is_counted(site: Site) -> None:
+    """What the worker has left behind waits, as if it had never been delivered."""
+    assert site.shelf("held") == []
+    assert {message.deliveries for message in site.shelf("waiting")} <= {0}
+
+
+def test_a_warm_shutdown_without_a_deadline_repeats_nothing(ledger: Ledger) -> None:
+    ledger.send(TASKS)
+    with ledger.sending():
+        for round_ in range(ROUNDS):
+            with ledger.site.worker(app="chaos.jobs") as worker:
+                ledger.send(2, 0.3)
+                ledger.wait_for_finished((round_ + 1) * TASKS // (ROUNDS + 2))
+                assert worker.stop() == 0
+                assert worker.left_behind() == []
+            assert_nothing_is_counted(ledger.site)
+    with ledger.site.worker(app="chaos.jobs"):
+        account = ledger.settle_up()
+    assert account.again == 0
+
+
+def test_a_warm_shutdown_with_a_deadline_repeats_only_what_it_interrupts(ledger: Ledger) -> None:
+    """More often than a task may be delivered: an interruption is no delivery."""
+    settings = {"worker_shutdown_timeout": GRACE}
+    held = ledger.send_waiting(1)
+    ledger.send(TASKS)
+    with ledger.sending():
+        for _ in range(2 * ROUNDS):
+            with ledger.site.worker(app="chaos.jobs", settings=settings) as worker:
+                eventually(lambda: ledger.running() == set(held), "the run that takes long", 60.0)
+                ledger.wait_for_finished(len(ledger.finished()) + 20)
+                ledger.fault("deadline", worker.child_pids)
+                assert worker.stop() == 0
+                assert "Interrupting" in worker.log
+            assert_nothing_is_counted(ledger.site)
+    ledger.open_gate()
+    with ledger.site.worker(app="chaos.jobs"):
+        account = ledger.settle_up()
+    assert len(ledger.runs()[held[0]]) == 2 * ROUNDS + 1
+    assert account.again <= 2 * ROUNDS * 2
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGQUIT], ids=["int", "quit"])
+def test_a_second_signal_ends_it_at_once(ledger: Ledger, second: int) -> None:
+    held = ledger.send_waiting(2)
+    ledger.send(TASKS)
+    with ledger.site.worker(app="chaos.jobs") as worker, ledger.sending():
+        ledger.wait_for_starts(held)
+        ledger.fault("second signal", worker.child_pids)
+        worker.signal(signal.SIGTERM)
+        worker.wait_for("waiting for 2 running task")
+        begun = time.monotonic()
+        worker.signal(second)
+        assert worker.wait() == 0
+        print(f"ended {time.monotonic() - begun:.2f} s after the second signal")
+        assert worker.left_behind() == []
+    assert_nothing_is_counted(ledger.site)
+    ledger.open_gate()
+    with ledger.site.worker(app="chaos.jobs"):
+        account = ledger.settle_up()
+    assert account.again == 2
