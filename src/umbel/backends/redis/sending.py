@@ -67,11 +67,12 @@ class Sender:
             key = f"{self._keys.prefix}{out.queue}{self._keys.band(out.priority)[0]}"
             lists.setdefault(key, []).append(entry(out))
         commands: list[Command] = [("LPUSH", key, *entries) for key, entries in lists.items()]
-        if len(commands) > 1:
-            commands = [("MULTI",), *commands, ("EXEC",)]
         fresh = {out.queue for out in batch} - self._known
         if fresh:
             commands.insert(0, ("SADD", self._keys.queues, *fresh))
+        if len(commands) > 1:
+            # Were one refused and another one not, an error would say that nothing was sent.
+            commands = [("MULTI",), *commands, ("EXEC",)]
         return commands
 
     def _needs_script(self, out: Outgoing) -> bool:
