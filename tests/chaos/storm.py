@@ -16,6 +16,11 @@ from worker.harness import Worker, eventually
 BACKLOG = 600
 """Calls that wait at least, so that there is always something to disturb."""
 LONG_SECONDS = 0.5
+SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "120"))
+"""How long a storm lasts in ``make soak``."""
+SEED = int(os.environ.get("CHAOS_SEED", random.randrange(1 << 32)))
+"""Printed by each storm; given, it repeats what chance decided."""
+KILLS = ("child", "child", "child", "node", "supervisor", "everything")
 SETTINGS = {
     # What is tested is that nothing is lost, not that crashes are capped.
     "task_max_deliveries": 1_000_000,
@@ -31,8 +36,17 @@ class Storm:
     seed: int
     options: dict[str, object] = field(default_factory=dict)
     """Of the worker."""
+    settings: dict[str, object] = field(default_factory=dict)
+    """Of the worker, in place of or beside ``SETTINGS``."""
 
     def __post_init__(self) -> None:
+        self.blows: dict[str, Callable[[], None]] = {
+            "child": self.kill_a_child,
+            "node": self.kill_the_node,
+            "supervisor": self.kill_the_supervisor,
+            "everything": self.kill_everything,
+        }
+        """What can happen, by name. More may be added."""
         self._chance = random.Random(self.seed)
         self._stack = contextlib.ExitStack()
 
@@ -44,14 +58,8 @@ class Storm:
             self._start()
             yield self
 
-    def blow(self, seconds: float, kills: Sequence[str]) -> None:
-        """For so long, kill one of `kills` at random after each bit of progress."""
-        blows: dict[str, Callable[[], None]] = {
-            "child": self.kill_a_child,
-            "node": self.kill_the_node,
-            "supervisor": self.kill_the_supervisor,
-            "everything": self.kill_everything,
-        }
+    def blow(self, seconds: float, names: Sequence[str]) -> None:
+        """For so long, let one of these happen at random after each bit of progress."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             # Sometimes in quick succession, mostly after a stretch of work.
@@ -60,11 +68,11 @@ class Storm:
                 self.ledger.send(BACKLOG)
                 self.ledger.send(2, LONG_SECONDS)
             self.ledger.wait_for_finished(goal)
-            blows[self._chance.choice(kills)]()
+            self.blows[self._chance.choice(names)]()
 
     def _start(self) -> None:
         self.worker: Worker = self._stack.enter_context(
-            self.ledger.site.worker(app="chaos.jobs", settings=SETTINGS, **self.options)
+            self.ledger.site.worker(app="chaos.jobs", settings={**SETTINGS, **self.settings}, **self.options)
         )
         self._nodes = 1
 

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import random
-
 import pytest
 
 from chaos.ledger import Ledger
-from chaos.storm import Storm
+from chaos.storm import KILLS, SEED, SOAK_SECONDS, Storm
 
 SECONDS = 6.0
-SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "120"))
-SEED = int(os.environ.get("CHAOS_SEED", random.randrange(1 << 32)))
-"""Printed by each test; given, it repeats what chance decided."""
 POOLS = {"prefork": 2, "threads": 8, "asyncio": 8}
-KILLS = ("child", "child", "child", "node", "supervisor", "everything")
 
 
 def storm(ledger: Ledger, pool: str) -> Storm:

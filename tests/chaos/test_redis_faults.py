@@ -10,6 +10,7 @@ import pytest
 
 from chaos.ledger import Ledger
 from chaos.redis_rig import Rig, make_rig
+from chaos.storm import KILLS, SEED, SOAK_SECONDS, Storm
 from umbel.errors import BrokerUnavailable, StoreFull
 from worker.harness import eventually
 
@@ -172,6 +173,40 @@ def test_read_only(rig: Rig) -> None:
         ledger.open_gate()
         ledger.settle_up()
     assert not ledger.in_doubt
+
+
+@pytest.mark.soak
+def test_all_of_it_for_minutes(rig: Rig) -> None:
+    ledger, proxy = rig.ledger, rig.proxy
+
+    def half_open() -> None:
+        swallowed = proxy.swallowed
+        with ledger.outage("half-open"):
+            proxy.swallow()
+            eventually(lambda: proxy.swallowed > swallowed, "something to swallow")
+            proxy.heal()
+
+    def cut() -> None:
+        ledger.fault("cut")
+        proxy.cut()
+
+    def pause() -> None:
+        with rig.paused():
+            threading.Event().wait(1.5)
+
+    def fill() -> None:
+        with ledger.outage("full"):
+            rig.server.command("CONFIG", "SET", "maxmemory", "1mb")
+            progress(ledger, 50)
+            rig.server.command("CONFIG", "SET", "maxmemory", "0")
+
+    faults = {"half-open": half_open, "cut": cut, "pause": pause, "full": fill, "restart": rig.restart}
+    weather = Storm(ledger, SEED, settings={"worker_lease": 8})
+    weather.blows.update(faults)
+    with weather.running():
+        with ledger.sending(pause=0.02):
+            weather.blow(SOAK_SECONDS, [*faults, *faults, *KILLS])
+        ledger.settle_up()
 
 
 @pytest.mark.soak

@@ -13,7 +13,7 @@ import pytest
 
 from umbel import Umbel
 from umbel.core.frame import DELIVERIES_HEADER, Frame
-from umbel.ports import Delivery, Receipt
+from umbel.ports import Ack, Delivery, Receipt
 from umbel.worker import deaths as deaths_module
 from umbel.worker.banner import render_banner
 from umbel.worker.crew import Child
@@ -194,6 +194,17 @@ def test_only_leases_that_are_ours_are_renewed() -> None:
     early.receipt = None
     lost.lease_lost = True
     assert inflight.receipts() == {Receipt("q", "c"): ours}
+
+
+def test_what_has_ended_and_comes_back_is_settled_under_its_new_receipt() -> None:
+    """Its lease has ended while the broker was out of reach, and this very node was the first to ask for work again."""
+    inflight = Inflight()
+    held = inflight.add(*delivery("a"), 0.0)
+    held.settlement = Ack(receipt=Receipt("q", "a"))
+    again, frame = delivery("a")
+    again.count, again.receipt = 2, Receipt("q", "b")
+    assert inflight.comes_back(again, frame)
+    assert held.settlement.receipt == held.receipt == Receipt("q", "b")
 
 
 @pytest.mark.parametrize(
