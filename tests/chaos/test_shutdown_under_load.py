@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pathlib
 import signal
 import time
+import uuid
 
+from chaos.events import FINISHED, STARTED, Writer
 from chaos.ledger import Ledger
+from umbel.testing import start_worker
 from worker.harness import Site
 
 TASKS = 1000
@@ -73,3 +77,26 @@ def test_a_second_signal_ends_it_at_once(ledger: Ledger) -> None:
     with ledger.site.worker(app="chaos.jobs"):
         account = ledger.settle_up()
     assert account.again == 2
+
+
+def test_in_process_workers_on_memory(tmp_path: pathlib.Path) -> None:
+    """What can be disturbed where there is but one process: workers come and go."""
+    site = Site(tmp_path, f"memory://{uuid.uuid4()}")
+    writer, ledger = Writer(tmp_path), Ledger(site)
+
+    @site.app.task(name=ledger.task)
+    def work(number: int, seconds: float) -> int:
+        writer.write(STARTED, number)
+        writer.write(FINISHED, number)
+        return number
+
+    ledger.send(TASKS)
+    with ledger.sending():
+        for round_ in range(3 * ROUNDS):
+            with start_worker(site.app, concurrency=4):
+                ledger.wait_for_finished((round_ + 1) * TASKS // (3 * ROUNDS + 1))
+            assert_nothing_is_counted(site)
+    with start_worker(site.app):
+        account = ledger.settle_up()
+    assert account.again == 0
+    site.close()
