@@ -123,5 +123,5 @@ def test_one_byte_at_a_time(proxy: FaultProxy, client: socket.socket) -> None:
 
 
 def test_a_server_that_is_not_there_ends_the_connection() -> None:
-    with FaultProxy(1) as proxy, connect(proxy) as sock, pytest.raises(ConnectionResetError):
+    with FaultProxy(1) as proxy, pytest.raises(ConnectionResetError), connect(proxy) as sock:
         sock.recv(1)
