@@ -23,6 +23,8 @@ AHEAD_SECONDS = 0.010
 AHEAD_CALLS = 250
 STUCK_SECONDS = 0.020
 """A child that reports nothing for so long loses what it has not begun."""
+TRIAL_SECONDS = 1.0
+"""So long after a suspect no other call is begun in its process: if that dies, it was the suspect."""
 _SMOOTHING = 0.2
 _UNLIMITED = 1 << 30
 _UNMEASURED = 0.050
@@ -62,10 +64,13 @@ class Child:
         """How many calls it may run in its life."""
         self.ready = False
         self.gone = False
+        self.on_trial: Held | None = None
+        """The suspect that it has begun last."""
+        self._trial_ends = 0.0
 
     def room(self) -> int:
         """How many calls it can be given now."""
-        if self.retiring or self.owed or self.gone or not self.ready:
+        if self.retiring or self.owed or self.gone or not self.ready or self.on_trial is not None:
             return 0
         return max(0, min(self.slots + self.ahead() - len(self.handed), self.left()))
 
@@ -103,6 +108,23 @@ class Child:
         for held in calls:
             self.handed[held.seq] = held
         faults.point("crew.handed")
+
+    def put_on_trial(self, held: Held, now: float) -> None:
+        """It is about to be handed the suspect `held`."""
+        self.on_trial, self._trial_ends = held, now + TRIAL_SECONDS
+
+    def culprit(self) -> Held | None:
+        """The call on whose account it has died, as far as that is known."""
+        if len(self.handed) == 1:
+            return next(iter(self.handed.values()))
+        suspect = self.on_trial
+        return suspect if suspect is not None and suspect.seq in self.handed else None
+
+    def end_trial(self, now: float) -> None:
+        """Go on as usual if the suspect has ended, or has run for a while."""
+        held = self.on_trial
+        if held is not None and (now >= self._trial_ends or held.seq not in self.handed):
+            self.on_trial = None
 
     def take_back(self) -> list[Held]:
         """Every call that it has not begun, and now will not begin."""
@@ -199,7 +221,7 @@ class Crew:
         """
         free = ahead = 0
         for child in self.children.values():
-            if child.retiring or child.owed or child.gone or not child.ready:
+            if child.retiring or child.owed or child.gone or not child.ready or child.on_trial is not None:
                 continue
             free += child.free_slots()
             ahead += min(child.ahead(), child.left())
@@ -217,6 +239,9 @@ class Crew:
 
     def deal(self, now: float) -> None:
         """Hand what is buffered to the children that have room, in equal shares, the least busy first."""
+        for child in self.children.values():
+            if child.on_trial is not None:
+                child.end_trial(now)
         buffer = self.buffer
         if not buffer:
             return
@@ -226,7 +251,19 @@ class Crew:
             share = max(1, -(-len(buffer) // len(able)))
             child = able.pop(0)
             count = min(child.room(), share, len(buffer))
-            child.hand([buffer.popleft() for _ in range(count)], now)
+            calls = [buffer.popleft() for _ in range(count)]
+            if child.slots > 1 and any(held.suspect for held in calls):
+                calls = self._up_to_suspect(child, calls, now)
+            child.hand(calls, now)
+
+    def _up_to_suspect(self, child: Child, calls: list[Held], now: float) -> list[Held]:
+        """The calls before the first suspect; or the suspect alone, if it is the first. The others stay."""
+        first = next(at for at, held in enumerate(calls) if held.suspect)
+        if first == 0:
+            child.put_on_trial(calls[0], now)
+        calls, others = calls[: first or 1], calls[first or 1 :]
+        self.offer(others, first=True)
+        return calls
 
     def recall(self, now: float) -> bool:
         """Take back what waits behind long calls. Returns whether anything came back."""
@@ -248,10 +285,16 @@ class Crew:
         return calls
 
     def overdue(self, now: float, seconds: float) -> list[Held]:
-        """Take out what has lain in the buffer for longer than `seconds`: others may run it sooner."""
+        """Take out what has lain in the buffer for longer than `seconds`: others may run it sooner.
+
+        Not what has had a mishap: others would not know, and poison could go round for ever.
+        """
         calls: list[Held] = []
+        kept: list[Held] = []
         while self.buffer and now - self.buffer[0].since > seconds:
-            calls.append(self.buffer.popleft())
+            held = self.buffer.popleft()
+            (kept if held.mishaps else calls).append(held)
+        self.offer(kept, first=True)
         return calls
 
     def _return(self, back: list[Held], now: float) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from umbel.core.frame import DELIVERIES_HEADER
+from umbel.core.frame import DELIVERIES_HEADER, HISTORY_HEADER
 from umbel.core.policy import Ending
 from umbel.ports import Delivery, Frame, Receipt, Settlement
 
@@ -36,6 +36,10 @@ class Held(msgspec.Struct, kw_only=True, gc=False):
     settlement: Settlement | None = None
     """On its way. Whether the lease was lost is what that is answered: until then the receipt may be stale only because the
     answer has not come."""
+    suspect: bool = False
+    """A process may have died of it: where calls share one, it is begun alone."""
+    mishaps: int = 0
+    """How often a process died that it shared with others: nobody knows on whose account."""
     parked: str | None = None
     """The task for want of which it is being parked: nobody here knows it."""
 
@@ -62,6 +66,7 @@ class Inflight:
             receipt=delivery.receipt,
             deliveries=delivery.count + _whole(frame.headers.get(DELIVERIES_HEADER)),
             since=now,
+            suspect=HISTORY_HEADER in frame.headers,
         )
         self._by_seq[held.seq] = held
         return held

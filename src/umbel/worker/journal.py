@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from collections.abc import Sequence
 
 from umbel.worker.inflight import Held
 from umbel.worker.ipc import Done
@@ -76,6 +77,18 @@ class Journal:
             f" ({verdict.note})" if verdict.note else "",
             extra={"task": frame.task_name, "task_id": frame.task_id, "event": ending},
         )
+
+    def shared(self, calls: Sequence[Held], how: str) -> None:
+        """The process of `calls` has ended, and that is not counted against them."""
+        for held in calls:
+            frame = held.frame
+            logger.warning(
+                "Task %s[%s] shared its process with another one, and that %s; it runs again, uncounted",
+                frame.task_name,
+                frame.task_id,
+                how,
+                extra={"task": frame.task_name, "task_id": frame.task_id, "event": "interrupted"},
+            )
 
     def lease_lost(self, held: Held, done: str = "") -> None:
         """A lease ended before its run did: another run has taken over, this one writes nothing. `done`: about it."""

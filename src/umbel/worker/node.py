@@ -38,7 +38,7 @@ from umbel.worker.leases import Leases
 from umbel.worker.line import Line
 from umbel.worker.presence import Presence
 from umbel.worker.settings import NodeSettings
-from umbel.worker.settlements import sentence, settlement_of, with_record
+from umbel.worker.settlements import is_spared, sentence, settlement_of, with_record
 from umbel.worker.settler import Settler
 from umbel.worker.upkeep import Upkeep
 from umbel.worker.verdict import Judge
@@ -301,8 +301,10 @@ class Node:
         how = await self._deaths.of(child.pid)
         faults.point("node.child_lost")
         calls = list(child.handed.values())
+        doomed = any(held.doomed for held in calls)
+        culprit = None if doomed else child.culprit()
+        known = doomed or culprit is not None
         child.handed.clear()
-        guilty = any(held.doomed for held in calls)
         neighbours = []
         for held in calls:
             if held.lease_lost:
@@ -310,11 +312,12 @@ class Node:
                 self.inflight.drop(held.seq)
             elif held.doomed is not None:
                 self._end(held, held.doomed, sentence(held, how))
-            elif guilty and held.receipt is not None:
+            elif held is not culprit and held.receipt is not None and is_spared(held, known=known):
                 neighbours.append(held)
             else:
                 # Acknowledged early, it must not run twice: that is what early acknowledgement is chosen for.
                 self._end(held, "lost", how)
+        self.journal.shared(neighbours, how)
         self.crew.offer(neighbours, first=True)
         self._forget_child(child)
 

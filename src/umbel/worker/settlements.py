@@ -30,6 +30,18 @@ def with_record(settlement: Settlement | None, record: Record | None) -> Settlem
     return settlement
 
 
+def is_spared(held: Held, *, known: bool) -> bool:
+    """After the death of a process that `held` shared with other calls: whether that is not counted against it.
+
+    `known`: it was on the account of another one. Otherwise all of them are spared at first; when it happens to them
+    again they become suspects, which are begun one by one, so that the next time it is known. If even that has not shown
+    it, it counts against each.
+    """
+    held.mishaps = 0 if known else held.mishaps + 1
+    held.suspect = not known and held.mishaps > 1
+    return held.mishaps < 3
+
+
 def sentence(held: Held, how: str) -> str:
     """Why the node killed the child of `held`, for people; `how` the child ended."""
     if held.doomed == "timeout":
