@@ -1,7 +1,7 @@
 # The developer's commands. Everything lives in .venv; stamp files in it make repeated runs quick.
 #
 #   make demo    a worker on SQLite does real work, in under a minute (installs the package alone)
-#   make test    the whole test suite (installs what is missing, Redis included when root)
+#   make test    the whole test suite (installs what is missing, servers included when root)
 #   make soak    the long chaos tests: SOAK_SECONDS=120 for each, on each broker (1200 before a release)
 #   make check   ruff, mypy, pyright, the layer test, the documentation
 #   make docs    the documentation as HTML, in docs/_build/html
@@ -47,12 +47,12 @@ demo: $(VENV)/.package
 
 # The tests marked "serial" measure time or memory: they run alone, after the others. One report of two runs.
 test: $(VENV)/.dev
-	@scripts/need-redis
+	@scripts/need-servers
 	@scripts/run-tests $(PY) $(JOBS) $(PYTEST_ARGS)
 
 # Their accounts (accepted / lost / duplicated / dead / time to recover) are shown whether they pass or not.
 soak: $(VENV)/.dev
-	@scripts/need-redis
+	@scripts/need-servers
 	@SOAK_SECONDS=$(SOAK_SECONDS) $(PY) -m pytest -m soak -rP --timeout=0 $(PYTEST_ARGS)
 
 # All of them, even when one fails: the first complaint is not the only one worth reading.

@@ -284,6 +284,13 @@ class Broker(Protocol):
         """
         ...
 
+    def now(self) -> float:
+        """The server's wall clock where it has one, else this machine's: seconds since 1970. Never blocks.
+
+        For what messages say in points of time (``expires``), so that a worker's own clock may be wrong.
+        """
+        ...
+
     async def send(self, batch: Sequence[Outgoing], *, timeout: float | None = None) -> None:
         """Store all of `batch`, or none of it, in one round trip.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
 import time
 from typing import Any
@@ -134,3 +135,33 @@ def is_poison(self: Task[..., Any], how: str) -> str:
         _want_too_much_memory()
     time.sleep(PATIENCE)
     return "survived"
+
+
+# -- clocks
+
+if os.environ.get("FAKETIME_DONT_FAKE_MONOTONIC"):
+    # libfaketime 0.9.10 takes the instants of clock_nanosleep for times of the clock that it fakes, even so.
+    time.sleep = lambda seconds: select.select([], [], [], seconds) and None
+
+
+@app.task
+def tells_time() -> float:
+    return time.time()
+
+
+@app.task(bind=True)
+def retries_later(self: Task[..., Any], seconds: float) -> float:
+    """Returns how long it waited for its second try, by a clock that nobody sets."""
+    marker = directory / f"first-try-{self.request.id}"
+    if self.request.retries == 0:
+        marker.write_text(str(time.monotonic()))
+        raise self.retry(countdown=seconds)
+    return time.monotonic() - float(marker.read_text())
+
+
+@app.task
+def sends_once(key: str) -> None:
+    """Send a message of which there may be one only."""
+    message = app.client.prepare("jobs.mark", (1,), {}, {"queue": "aside"}).outgoing
+    message.dedupe_key, message.dedupe_window = key, 60.0
+    app.broker.send_now([message])

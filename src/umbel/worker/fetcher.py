@@ -112,7 +112,7 @@ class Fetcher:
             if delivery.count > 1 and self._inflight.comes_back(delivery, frame):
                 continue
             held = self._inflight.add(delivery, frame, now)
-            refusal = self._judge.refuse(held, revoked=delivery.revoked)
+            refusal = self._judge.refuse(held, revoked=delivery.revoked, now=self._broker.now())
             if refusal is not None:
                 self.end(held, *refusal)
                 continue

@@ -93,8 +93,8 @@ class Judge:
 
     # -- before the run --------------------------------------------------------------------------------
 
-    def refuse(self, held: Held, *, revoked: bool) -> tuple[Ending, str] | None:
-        """Why this delivery must not be run; None: run it."""
+    def refuse(self, held: Held, *, revoked: bool, now: float) -> tuple[Ending, str] | None:
+        """Why this delivery must not be run; None: run it. `now`: by the broker's clock."""
         frame = held.frame
         name = frame.task_name
         if revoked:
@@ -105,7 +105,7 @@ class Judge:
         if not self._accepts(frame.content_type):
             return "refused", str(self._disallowed(frame))
         expires = frame.headers.get("expires")
-        if expires and _is_past(expires):
+        if expires and _is_past(expires, now):
             return "expired", f"expired at {expires}"
         if facts is not None and held.deliveries > facts.rules.max_deliveries:
             return "lost", f"delivered {held.deliveries - 1} times, and no run came to an end"
@@ -223,7 +223,7 @@ class Judge:
         return {"at": utc_now().isoformat(timespec="seconds"), "worker": self._hostname, "what": what}
 
 
-def _is_past(text: object) -> bool:
+def _is_past(text: object, now: float) -> bool:
     """Whether the ISO time `text` has passed; a naive one is UTC. What is not a time is left for the child to refuse."""
     try:
         when = datetime.fromisoformat(str(text))
@@ -231,4 +231,4 @@ def _is_past(text: object) -> bool:
         return False
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)
-    return when <= datetime.now(UTC)
+    return when.timestamp() <= now

@@ -57,6 +57,9 @@ class MemoryBroker:
         self._adopted = isinstance(store, MemoryStore) and store.is_in(self._place)
         return self._adopted
 
+    def now(self) -> float:
+        return time.time()
+
     async def send(self, batch: Sequence[Outgoing], *, timeout: float | None = None) -> None:
         self.send_now(batch)
 

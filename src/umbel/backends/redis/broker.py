@@ -15,6 +15,7 @@ import msgspec
 from umbel.backends.redis.address import Address
 from umbel.backends.redis.keys import Keys
 from umbel.backends.redis.options import Options
+from umbel.backends.redis.presence import read_nodes
 from umbel.backends.redis.scripts import (
     CLAIM,
     DEPTH,
@@ -113,6 +114,9 @@ class RedisBroker:
         self._sender.forget_queues()
         self._announced.clear()
         self._quiet = None
+
+    def now(self) -> float:
+        return self._server.clock.now()
 
     # -- sending
 
@@ -361,8 +365,10 @@ class RedisBroker:
         remembered = _ms(ttl) if ttl > 0 else 0
         alive = await self._server.run(NODES, *self._keys.header, node.id, remembered, said, *node.queues)
         if ttl <= 0:
-            served = {queue for other in _nodes(alive) for queue in other.queues}
+            served = {queue for other in read_nodes(alive) for queue in other.queues}
             await self._hand_over([queue for queue in node.queues if queue not in served])
+        else:
+            self._server.clock.hear(await self._server.call("TIME"))
 
     async def _hand_over(self, queues: Sequence[str]) -> None:
         """No node of ours is left for `queues`: let Celery's workers see all that waits in them."""
@@ -374,7 +380,7 @@ class RedisBroker:
                 pass
 
     async def nodes(self) -> Sequence[NodeInfo]:
-        return _nodes(await self._server.run(NODES, *self._keys.header))
+        return read_nodes(await self._server.run(NODES, *self._keys.header))
 
     async def publish(self, signal: Signal) -> None:
         await self._server.call("PUBLISH", self._keys.signals, msgspec.json.encode(signal))
@@ -404,15 +410,6 @@ class RedisBroker:
 
 def _token_beginning(holder: str) -> str:
     return f"{quote(holder, safe='@')}:{os.urandom(6).hex()}:"
-
-
-def _nodes(pairs: list[Any]) -> list[NodeInfo]:
-    nodes = []
-    for said, ago in zip(pairs[::2], pairs[1::2], strict=True):
-        node = msgspec.json.decode(said, type=NodeInfo)
-        node.seen_ago = ago / 1000
-        nodes.append(node)
-    return nodes
 
 
 def _ms(seconds: float) -> int:

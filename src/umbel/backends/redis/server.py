@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from umbel import faults
 from umbel.backends.redis.address import Address
+from umbel.backends.redis.clock import ServerClock
 from umbel.backends.redis.options import Options
 from umbel.backends.redis.scripts import Script
 from umbel.backends.redis.wire import Arg, Command, Lost, Refusal, SyncWire, Wire, pack, pack_one
@@ -36,6 +37,7 @@ class Server:
         self.options = options
         self.version: tuple[int, int] = (0, 0)
         """Of Redis, once connected."""
+        self.clock = ServerClock()
         self.on_connect: Callable[[], None] = lambda: None
         self._unavailable = unavailable
         self._wire: Wire | None = None
@@ -82,6 +84,7 @@ class Server:
         wire = await Wire.open(self.address, self.options)
         try:
             info = await wire.call("INFO", "server")
+            self.clock.hear(await wire.call("TIME"))
         except BaseException:
             wire.close()  # whoever wanted it has given up
             raise

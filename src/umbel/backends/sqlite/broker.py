@@ -71,6 +71,9 @@ class SQLiteBroker:
             store.use_thread(self._thread)
         return self._adopted
 
+    def now(self) -> float:
+        return time.time()
+
     # -- moving messages
 
     async def send(self, batch: Sequence[Outgoing], *, timeout: float | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+import time
 from collections import Counter
 
 import pytest
@@ -37,6 +38,11 @@ class DeliveryConformance:
         await brokers.b.close()
         await brokers.b.close()
         assert bodies(await drain(brokers.a, 1)) == ["one"]
+
+    @broker_scenario
+    async def test_now_is_the_wall_clock(self, brokers: Brokers) -> None:
+        await brokers.a.send([task("one")])  # a server tells its time when it is first asked for something
+        assert abs(brokers.a.now() - time.time()) < PATIENCE
 
     @broker_scenario
     async def test_a_frame_comes_back_as_it_was_sent(self, brokers: Brokers) -> None:
