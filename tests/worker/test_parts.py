@@ -19,12 +19,12 @@ from umbel.worker.banner import render_banner
 from umbel.worker.crew import Child
 from umbel.worker.deadlines import Deadlines
 from umbel.worker.deaths import Deaths
+from umbel.worker.exits import describe_exit
 from umbel.worker.inflight import Held, Inflight
 from umbel.worker.ipc import make_ends
 from umbel.worker.logs import TASK_LOGGER, LogSettings, set_up
 from umbel.worker.options import WorkerOptions, expand_name
 from umbel.worker.program import Program
-from umbel.worker.supervisor import describe_exit
 
 # -- exits
 

@@ -9,10 +9,10 @@ import pytest
 
 from umbel.core.frame import HISTORY_HEADER, Frame
 from umbel.ports import Delivery, Receipt
-from umbel.worker import oom
+from umbel.worker import exits
 from umbel.worker.crew import TRIAL_SECONDS, Crew
+from umbel.worker.exits import OomWatch
 from umbel.worker.inflight import Held, Inflight
-from umbel.worker.oom import OomWatch
 from umbel.worker.settlements import is_spared
 
 from .test_crew import Pair, held
@@ -152,9 +152,9 @@ def test_the_counters_of_kills_are_read_from_the_system(
     own.write_text("1:name=systemd:/x\n0::/shop.slice\n")
     machine.write_text("pgfault 7\noom_kill 1\n")
     group.write_text("oom 3\noom_kill 0\noom_group_kill 0\n")
-    monkeypatch.setattr(oom, "_VMSTAT", machine)
-    monkeypatch.setattr(oom, "_OWN_GROUP", own)
-    monkeypatch.setattr(oom, "_GROUPS", tmp_path)
+    monkeypatch.setattr(exits, "_VMSTAT", machine)
+    monkeypatch.setattr(exits, "_OWN_GROUP", own)
+    monkeypatch.setattr(exits, "_GROUPS", tmp_path)
     watch = OomWatch()
     assert not watch.has_killed()
     machine.write_text("pgfault 9\noom_kill 2\n")

@@ -24,10 +24,10 @@ from types import FrameType
 import msgspec
 
 from umbel.worker import link
+from umbel.worker.exits import Exits
 from umbel.worker.health import LIMITS, Limits
 from umbel.worker.heartbeat import Vigil
 from umbel.worker.ipc import ChildEnd, make_ends
-from umbel.worker.oom import OomWatch
 from umbel.worker.probes import Answer, Probes
 
 logger = logging.getLogger("umbel.worker")
@@ -97,7 +97,7 @@ class Supervisor:
         self._vigil = Vigil(plan.limits)
         self._node_killed = False
         self._selector: selectors.BaseSelector | None = None
-        self._oom = OomWatch()
+        self._exits = Exits()
 
     # -- life ------------------------------------------------------------------------------------------
 
@@ -325,7 +325,7 @@ class Supervisor:
                 self._child_ended(self._children.pop(pid), status)
 
     def _child_ended(self, child: _Process, status: int) -> None:
-        how = self._how(status)
+        how = self._exits.describe(status)
         self._tell_node(link.ChildDied(child.pid, how))
         if child.pid in self._killed_for_node:
             self._killed_for_node.discard(child.pid)
@@ -337,12 +337,6 @@ class Supervisor:
         pause = min(_FIRST_PAUSE * 2 ** (deaths - 1), _LONGEST_PAUSE) if deaths else 0.0
         self._respawn_at[child.index] = time.monotonic() + pause
 
-    def _how(self, status: int) -> str:
-        """How a process ended, and perhaps why."""
-        how = describe_exit(status)
-        starved = self._oom.has_killed()  # asked each time, so that old kills explain nothing new
-        return f"{how}, probably for want of memory" if starved and "SIGKILL" in how else how
-
     def _node_ended(self, status: int) -> int | None:
         pid, self._node_pid = self._node_pid, 0
         self._listen()
@@ -351,7 +345,7 @@ class Supervisor:
             return 0 if status == 0 else 1
         if os.waitstatus_to_exitcode(status) == GIVE_UP:
             return GIVE_UP
-        logger.error("The node (pid %d) %s; starting another one.", pid, self._how(status))
+        logger.error("The node (pid %d) %s; starting another one.", pid, self._exits.describe(status))
         if self._node_killed or os.waitstatus_to_exitcode(status) == STUCK:
             self._vigil.vain += 1
             if self._vigil.vain >= self._plan.limits.nodes:
@@ -425,22 +419,6 @@ class Supervisor:
         self._stop("warm")
         _pid, status = os.waitpid(self._node_pid, 0)
         return 0 if status == 0 else 1
-
-
-def describe_exit(status: int) -> str:
-    """A wait status in words: "was killed by SIGSEGV", "exited with code 3".
-
-    >>> describe_exit(9)
-    'was killed by SIGKILL'
-    """
-    code = os.waitstatus_to_exitcode(status)
-    if code < 0:
-        try:
-            name = signal.Signals(-code).name
-        except ValueError:
-            name = f"signal {-code}"
-        return f"was killed by {name}"
-    return f"exited with code {code}"
 
 
 def _drain(wakeup: socket.socket) -> None:

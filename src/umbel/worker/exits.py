@@ -1,13 +1,44 @@
-"""Whether the kernel has killed for want of memory: its counters, which move when it does."""
+"""How a process ended, in words; and whether the kernel has killed for want of memory, as its counters tell."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import pathlib
+import signal
 
 _VMSTAT = pathlib.Path("/proc/vmstat")
 _OWN_GROUP = pathlib.Path("/proc/self/cgroup")
 _GROUPS = pathlib.Path("/sys/fs/cgroup")
+
+
+def describe_exit(status: int) -> str:
+    """A wait status in words: "was killed by SIGSEGV", "exited with code 3".
+
+    >>> describe_exit(9)
+    'was killed by SIGKILL'
+    """
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        return f"was killed by {name}"
+    return f"exited with code {code}"
+
+
+class Exits:
+    """Of the processes of one worker. It notices what the kernel has killed between one end and the next."""
+
+    def __init__(self) -> None:
+        self._oom = OomWatch()
+
+    def describe(self, status: int) -> str:
+        """``describe_exit``, and perhaps why."""
+        how = describe_exit(status)
+        starved = self._oom.has_killed()  # asked each time, so that old kills explain nothing new
+        return f"{how}, probably for want of memory" if starved and "SIGKILL" in how else how
 
 
 class OomWatch:
