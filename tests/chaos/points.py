@@ -29,6 +29,7 @@ class Points:
 
     def __init__(self, directory: pathlib.Path) -> None:
         self.directory = directory
+        self._armed: dict[str, int] = {}
         directory.mkdir(parents=True, exist_ok=True)
 
     def passed(self, name: str) -> int:
@@ -40,11 +41,15 @@ class Points:
 
     def arm(self, name: str, action: Literal["kill", "hang"] = "kill", *, passage: int = 1) -> int:
         """Let it happen at the `passage`-th passage from now on; returns that passage's number for ``passed``."""
-        number = self.passed(name) + passage
+        number = self._armed[name] = self.passed(name) + passage
         draft = self.directory / "draft"
         draft.write_text(f"{action} {number}")
         draft.rename(self.directory / f"{name}.armed")
         return number
+
+    def struck(self, name: str) -> bool:
+        """Whether the passage has come for which the point was armed last."""
+        return self.passed(name) >= self._armed[name]
 
     def disarm(self, name: str) -> None:
         """Let nothing happen there any more; what hangs there goes on."""

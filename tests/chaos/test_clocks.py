@@ -10,7 +10,7 @@ import functools
 import os
 import pathlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from unittest import mock
 
 import pytest
@@ -20,7 +20,8 @@ from worker.harness import Site, Worker, eventually
 
 WAIT = 30.0
 HOUR = 3600.0
-LEASE = 1.5
+LEASE = 3.0
+HOLD = 3.2 * LEASE
 
 
 @functools.cache
@@ -32,46 +33,49 @@ def libfaketime() -> str:
     raise RuntimeError("libfaketime is not installed: scripts/need-servers installs it")
 
 
-def _skewed_worker(site: Site, offset: str) -> Worker:
+def _skewed_worker(site: Site, offset: str, *arguments: str) -> Worker:
     """A worker whose wall clock is wrong. Its steady clock is right, as on a machine where somebody has set the time."""
     wrong = {
         "LD_PRELOAD": libfaketime(),
         "FAKETIME": offset,
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
+    settings = {"worker_lease": LEASE}
     with mock.patch.dict(os.environ, wrong):
-        return Worker(
-            site, "-n", "skewed@%h", app="outcome_jobs", concurrency=3, settings={"worker_lease": LEASE}
-        )
+        return Worker(site, "-n", f"skewed{offset}@%h", *arguments, app="outcome_jobs", settings=settings)
 
 
-@pytest.fixture(params=["+1h", "-1h"])
-def skewed(site: Site, request: pytest.FixtureRequest) -> Iterator[Worker]:
-    worker = _skewed_worker(site, request.param)
+def test_a_lease_does_not_end_for_a_wrong_clock(site: Site) -> None:
+    """One worker is an hour ahead, one an hour behind; one whose clock is right waits for what they lose."""
+    ahead = _skewed_worker(site, "+1h", "-Q", "ahead")
+    behind = _skewed_worker(site, "-1h", "-Q", "behind")
+    right = Worker(
+        site,
+        *("-n", "right@%h", "-Q", "ahead,behind"),
+        app="outcome_jobs",
+        settings={"worker_lease": LEASE},
+    )
     try:
-        worker.start()
-        shown = site.call("outcome_jobs.tells_time").get(timeout=WAIT)
-        assert abs(abs(shown - time.time()) - HOUR) < 120, "its clock is right: this proves nothing"
-        yield worker
-        assert "LeaseLost" not in worker.log, worker.log
-        assert worker.stop() == 0
+        for worker, queue, offset in ((ahead, "ahead", HOUR), (behind, "behind", -HOUR)):
+            worker.start()
+            shown = site.call("outcome_jobs.tells_time", queue=queue).get(timeout=WAIT)
+            assert abs(shown - offset - time.time()) < 120, "its clock is right: this proves nothing"
+        running = [site.call("outcome_jobs.holds_gil", HOLD, queue=queue) for queue in ("ahead", "behind")]
+        for call in running:
+            site.wait_for_note("ran", call.id)
+        right.start()
+        assert site.app.results(running).get(timeout=WAIT) == [1, 1]
+        assert sorted(line for line in site.notes() if "ran" in line) == sorted(
+            f"ran {c.id}" for c in running
+        )
+        assert "received" not in right.log
+        for worker in (ahead, behind, right):
+            assert "LeaseLost" not in worker.log, worker.log
+            assert worker.stop() == 0
+        site.assert_nothing_left()
     finally:
-        worker.kill_everything()
-
-
-def test_a_lease_does_not_end_for_a_wrong_clock(site: Site, skewed: Worker) -> None:
-    """What a skewed worker runs is left to it by one whose clock is right, and the other way round."""
-    running = site.call("jobs.sleeps", 3.2 * LEASE)
-    skewed.wait_for(rf"{running.id}\] received")
-    with site.worker("-n", "right@%h", concurrency=1, settings={"worker_lease": LEASE}) as right:
-        others = [site.call("jobs.sleeps", 3.2 * LEASE) for _ in range(3)]
-        assert running.get(timeout=WAIT) == "slept"
-        assert site.app.results(others).get(timeout=WAIT) == ["slept"] * 3
-        assert "LeaseLost" not in right.log
-        received = [line for line in [*right.lines, *skewed.lines] if "received" in line]
-        assert sum("jobs.sleeps" in line for line in received) == 4
-        assert right.stop() == 0
-    site.assert_nothing_left()
+        for worker in (ahead, behind, right):
+            worker.kill_everything()
 
 
 @pytest.mark.parametrize("offset", ["+1h", "-1h"])

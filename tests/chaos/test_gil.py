@@ -7,7 +7,7 @@ import contextlib
 from worker.harness import Site
 
 WAIT = 30.0
-LEASE = 1.5
+LEASE = 3.0
 HOLD = 3.2 * LEASE
 
 

@@ -204,6 +204,8 @@ class Worker:
         os.killpg(self.pid, signum)
 
     def kill_everything(self) -> None:
+        if not hasattr(self, "process"):
+            return  # it was never started
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self.process.kill()
