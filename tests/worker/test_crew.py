@@ -289,3 +289,26 @@ def test_a_replaced_child_is_not_removed_with_its_predecessor(crew: tuple[Crew, 
     team.remove(other.child)
     assert 0 not in team.children
     other.close()
+
+
+def test_a_call_that_cannot_be_packed_is_refused_and_its_neighbours_go_on(
+    crew: tuple[Crew, list[Pair]],
+) -> None:
+    the_crew, [first, second] = crew
+    refused: list[tuple[Held, str]] = []
+    the_crew.refuse = lambda call, why: refused.append((call, why))
+    first.child.seconds_per_call = 0.001
+    second.child.retiring = True
+    calls = [held() for _ in range(5)]
+    deep: list[object] = []
+    for _ in range(20_000):
+        deep = [deep]
+    calls[2].frame.headers["deep"] = deep
+    the_crew.offer(calls)
+    the_crew.deal(0.0)
+    assert [call for call, _ in refused] == [calls[2]]
+    assert "cannot be handed" in refused[0][1]
+    good = [call.seq for call in calls if call is not calls[2]]
+    assert [call.seq for call in first.end.receive() or []] == good
+    assert list(first.child.handed) == good
+    assert [first.begin() for _ in range(5)] == [True] * 4 + [False]

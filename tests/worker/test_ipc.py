@@ -25,6 +25,7 @@ from umbel.worker.ipc import (
     Handed,
     Progress,
     Ready,
+    decode_handed,
     decode_report,
     encode,
     make_ends,
@@ -229,3 +230,14 @@ def test_the_link_says_when_the_other_side_has_gone() -> None:
     with theirs:
         assert link.receive(theirs) == (None, [])
         assert not link.send(theirs, link.Stop("warm"))
+
+
+def test_an_integer_that_msgpack_does_not_have_comes_as_it_was() -> None:
+    headers = {"id": "1", "trace": 2**127 + 1, "deep": [{"n": -(2**70), "edge": 2**64 - 1}]}
+    frame = Frame(b"", "application/json", "utf-8", headers, {"n": 2**64})
+    [handed] = decode_handed(memoryview(encode([Handed(1, frame, 1)]))[LENGTH.size :])
+    assert handed.frame == frame
+    again = Outgoing(frame=frame, queue="q")
+    done = decode_report(memoryview(encode(Done(1, "retry", replacement=again)))[LENGTH.size :])
+    assert isinstance(done, Done)
+    assert done.replacement == again

@@ -31,6 +31,10 @@ MAX_SIZE = 256 * 1024 * 1024
 """Bytes that one body may grow to. A few kilobytes can be made to claim terabytes; this is where reading stops."""
 
 
+_DICTIONARY = 256 * 1024 * 1024
+"""Bytes of memory that an xz header may ask for; the highest level of compression needs 65 MiB."""
+
+
 class _Method(NamedTuple):
     content_type: str
     compress: Callable[[bytes], bytes]
@@ -62,7 +66,7 @@ def _unbzip2(data: bytes, limit: int) -> tuple[bytes, bool]:
 
 
 def _unlzma(data: bytes, limit: int) -> tuple[bytes, bool]:
-    stream = lzma.LZMADecompressor()
+    stream = lzma.LZMADecompressor(memlimit=_DICTIONARY)
     return stream.decompress(data, limit), stream.eof
 
 

@@ -271,7 +271,7 @@ def decode_call(
     if compression is not None and serializers.is_accepted(frame.content_type, accept):
         if not isinstance(compression, str):
             raise DecodeError(
-                f"The header 'compression' is {compression!r:.60}; expected the name of a compression."
+                f"The header 'compression' is {safe_repr(compression, 60)}; expected the name of a compression."
             )
         data = compressions.decompress(data, compression, max_size=max_size)
     body = serializers.decode(data, frame.content_type, frame.content_encoding, accept)
@@ -295,7 +295,7 @@ def _from_v2(frame: Frame, body: Any) -> Envelope:
     header = _checked(frame.headers, _Header, "headers")
     if not isinstance(body, list | tuple) or len(body) != 3:
         raise DecodeError(
-            f"The body of task {header.task!r} is {body!r:.80}; expected [args, kwargs, embed]."
+            f"The body of task {header.task!r} is {safe_repr(body, 80)}; expected [args, kwargs, embed]."
         )
     args, kwargs, embed = body
     return _envelope(frame, header, _args(header.task, args), _kwargs(header.task, kwargs), _embed(embed))
@@ -306,7 +306,9 @@ def _args(task: str, args: Any) -> tuple[Any, ...]:
         return tuple(args)
     if args is None:
         return ()
-    raise DecodeError(f"The positional arguments of task {task!r} are {args!r:.80}; expected a list.")
+    raise DecodeError(
+        f"The positional arguments of task {task!r} are {safe_repr(args, 80)}; expected a list."
+    )
 
 
 def _kwargs(task: str, kwargs: Any) -> dict[str, Any]:
@@ -314,12 +316,14 @@ def _kwargs(task: str, kwargs: Any) -> dict[str, Any]:
         for key in kwargs:
             if not isinstance(key, str):
                 raise DecodeError(
-                    f"A keyword argument of task {task!r} is called {key!r:.60}; expected a string."
+                    f"A keyword argument of task {task!r} is called {safe_repr(key, 60)}; expected a string."
                 )
         return kwargs
     if kwargs is None:
         return {}
-    raise DecodeError(f"The keyword arguments of task {task!r} are {kwargs!r:.80}; expected a mapping.")
+    raise DecodeError(
+        f"The keyword arguments of task {task!r} are {safe_repr(kwargs, 80)}; expected a mapping."
+    )
 
 
 def _embed(embed: Any) -> Embed:
@@ -343,7 +347,7 @@ def _checked(value: Any, cls: type[Any], what: str) -> Any:
             return msgspec.convert(value, cls)
         except UnicodeEncodeError:  # a key with a lone surrogate among those that are not ours
             return msgspec.convert({key: value[key] for key in cls.__struct_fields__ if key in value}, cls)
-    except (msgspec.ValidationError, RecursionError) as exc:
+    except (msgspec.ValidationError, UnicodeEncodeError, RecursionError) as exc:
         raise DecodeError(f"The {what} of the message are not those of a Celery task: {exc}.") from exc
 
 
@@ -409,7 +413,7 @@ def _time(name: str, text: str) -> datetime:
 def _from_v1(frame: Frame, body: Any) -> Envelope:
     if not isinstance(body, dict) or "task" not in body:
         raise DecodeError(
-            f"The message is not a task: it has no header 'task' (protocol 2), and its body is {body!r:.80}, "
+            f"The message is not a task: it has no header 'task' (protocol 2), and its body is {safe_repr(body, 80)}, "
             "not a mapping with the key 'task' (protocol 1)."
         )
     call = _checked({**body, "kwargs": None}, _BodyV1, "fields")

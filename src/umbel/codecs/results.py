@@ -8,6 +8,7 @@ from typing import Any
 from umbel.codecs import compression as compressions
 from umbel.codecs import serializers
 from umbel.codecs.failures import failure_from_exception
+from umbel.codecs.reprs import safe_repr
 from umbel.core.outcome import EXCEPTION_STATES, Failure, ResultMeta
 from umbel.errors import DecodeError, EncodeError
 
@@ -84,7 +85,9 @@ def decode_result(data: bytes, serializer: str = "json", accept: Collection[str]
         accept = () if serializer == "pickle" else (serializer,)
     record = serializers.decode(_unpacked(data), known.content_type, known.content_encoding, accept)
     if not isinstance(record, dict) or not isinstance(record.get("status"), str):
-        raise DecodeError(f"The stored result is {record!r:.80}; expected a mapping with the key 'status'.")
+        raise DecodeError(
+            f"The stored result is {safe_repr(record, 80)}; expected a mapping with the key 'status'."
+        )
     status, result, traceback = record["status"], record.get("result"), record.get("traceback")
     if status in EXCEPTION_STATES:
         result = _failure(result, traceback)

@@ -148,7 +148,11 @@ def _decode_carefully(data: bytes) -> _Entry:
         raise DecodeError(f"The queue entry is not JSON: {exc}. It begins with {data[:60]!r}.") from exc
     try:
         return msgspec.convert(value, _Entry)
-    except msgspec.ValidationError as exc:
+    except (
+        msgspec.ValidationError,
+        UnicodeEncodeError,
+        RecursionError,
+    ) as exc:  # half a pair where none may be
         raise DecodeError(
             f"The queue entry is JSON, but not a message as Celery writes it: {exc}. It begins with {data[:60]!r}."
         ) from exc

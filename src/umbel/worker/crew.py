@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 from collections import deque
+from collections.abc import Callable
 
 from umbel import faults
 from umbel.worker.inflight import Held
@@ -91,20 +92,19 @@ class Child:
         return max(0, min(self.room(), self.slots - len(self.handed)))
 
     def hand(self, calls: list[Held], now: float) -> None:
-        """Give it calls: the tokens first, so that it never meets a call whose token is still to come."""
+        """Give it calls: the tokens first, so that it never meets a call whose token is still to come.
+
+        Raises what ``ipc.encode`` raises for a call that cannot travel; then none of them was given.
+        """
+        assert self.transport is not None, "a child has room only after it has reported over its connection"
+        data = encode(
+            [Handed(held.seq, held.frame, held.deliveries, held.report_begin, held.queue) for held in calls]
+        )
         if not self.handed:
             self.last_report = now
-        assert self.transport is not None, "a child has room only after it has reported over its connection"
         os.write(self._tokens_write, bytes(len(calls)))
         faults.point("crew.promised")
-        self.transport.write(
-            encode(
-                [
-                    Handed(held.seq, held.frame, held.deliveries, held.report_begin, held.queue)
-                    for held in calls
-                ]
-            )
-        )
+        self.transport.write(data)
         for held in calls:
             self.handed[held.seq] = held
         faults.point("crew.handed")
@@ -204,6 +204,8 @@ class Crew:
     def __init__(self) -> None:
         self.children: dict[int, Child] = {}
         self.buffer: deque[Held] = deque()
+        self.refuse: Callable[[Held, str], None] = lambda held, why: None
+        """Ends a call that cannot be handed to any child: what its sender wrote cannot be packed."""
 
     def add(self, child: Child) -> None:
         """A child has come up, or has replaced one of the same index."""
@@ -254,7 +256,7 @@ class Crew:
             calls = [buffer.popleft() for _ in range(count)]
             if child.slots > 1 and any(held.suspect for held in calls):
                 calls = self._up_to_suspect(child, calls, now)
-            child.hand(calls, now)
+            self._hand(child, calls, now)
 
     def _up_to_suspect(self, child: Child, calls: list[Held], now: float) -> list[Held]:
         """The calls before the first suspect; or the suspect alone, if it is the first. The others stay."""
@@ -264,6 +266,16 @@ class Crew:
         calls, others = calls[: first or 1], calls[first or 1 :]
         self.offer(others, first=True)
         return calls
+
+    def _hand(self, child: Child, calls: list[Held], now: float) -> None:
+        try:
+            child.hand(calls, now)
+        except (RecursionError, ValueError, TypeError) as exc:
+            if len(calls) == 1:
+                self.refuse(calls[0], f"It cannot be handed to a process that runs tasks: {exc}.")
+                return
+            for held in calls:  # one of them is to blame, and only that one is to suffer
+                self._hand(child, [held], now)
 
     def recall(self, now: float) -> bool:
         """Take back what waits behind long calls. Returns whether anything came back."""

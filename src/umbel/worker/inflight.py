@@ -108,5 +108,5 @@ class Inflight:
 
 
 def _whole(value: object) -> int:
-    """A count out of a header, which may hold anything."""
-    return max(0, value) if isinstance(value, int) else 0
+    """A count out of a header, which may hold anything. Nothing is delivered a million times."""
+    return min(max(0, value), 1_000_000) if isinstance(value, int) else 0

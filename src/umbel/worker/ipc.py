@@ -103,17 +103,28 @@ class Ready(msgspec.Struct, array_like=True, tag=4, gc=False):
 
 Report = Done | Begun | Progress | Dropped | Ready
 
+_BIG_INTEGER = 1
+"""The extension type of msgpack under which an integer of more than 64 bits travels: its digits, in hexadecimal."""
+
+
+def _extension(code: int, data: memoryview) -> int:
+    if code != _BIG_INTEGER:
+        raise ValueError(f"Frames between node and child have no extension {code}.")
+    return int(bytes(data), 16)
+
+
 _encoder = msgspec.msgpack.Encoder()
-_handed_decoder = msgspec.msgpack.Decoder(list[Handed] | int)
-_report_decoder = msgspec.msgpack.Decoder(Report)
+_handed_decoder = msgspec.msgpack.Decoder(list[Handed] | int, ext_hook=_extension)
+_report_decoder = msgspec.msgpack.Decoder(Report, ext_hook=_extension)
 
 
 def encode(message: Any) -> bytes:
-    """One frame: four bytes of length, then msgpack."""
+    """One frame: four bytes of length, then msgpack. Raises RecursionError for headers that are nested too deeply."""
     try:
         data = _encoder.encode(message)
-    except UnicodeEncodeError:
+    except (UnicodeEncodeError, OverflowError):
         # Half of a surrogate pair, as in the name of a file that is not UTF-8: shown as an escape from here on.
+        # Or a header that is a larger integer than msgpack has.
         plain = msgspec.to_builtins(message, builtin_types=(bytes, bytearray, memoryview))
         data = _encoder.encode(writable(plain))
     return LENGTH.pack(len(data)) + data
@@ -125,13 +136,15 @@ def text(value: str) -> str:
 
 
 def writable(value: Any) -> Any:
-    r"""`value` with every text in it made fit for UTF-8.
+    r"""`value` with every text in it made fit for UTF-8, and every integer for msgpack.
 
     >>> writable(["caf\udce9"])
     ['caf\\udce9']
     """
     if isinstance(value, str):
         return text(value)
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
+        return msgspec.msgpack.Ext(_BIG_INTEGER, b"%x" % value)
     if isinstance(value, dict):
         return {writable(key): writable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -161,6 +174,12 @@ class FrameBuffer:
                 start = end
         if start:
             del buffer[:start]
+
+
+def decode_handed(payload: memoryview) -> list[Handed] | int:
+    """What the node said: calls to run, or the number of one to cancel."""
+    said: list[Handed] | int = _handed_decoder.decode(payload)
+    return said
 
 
 def decode_report(payload: memoryview) -> Report:
@@ -197,7 +216,7 @@ class ChildEnd:
         """The calls that `data` completes."""
         calls: list[Handed] = []
         for payload in self._frames.feed(data):
-            said = _handed_decoder.decode(payload)
+            said = decode_handed(payload)
             if isinstance(said, int):
                 self.cancelled(said)
             else:

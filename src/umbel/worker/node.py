@@ -75,6 +75,7 @@ class Node:
         self.journal = journal
         self.health = Health()
         self.crew = Crew()
+        self.crew.refuse = lambda held, why: self._end(held, "refused", why)
         self.inflight = Inflight()
         self.kill: Callable[[Child], None] = Child.kill
         """How a child is killed."""

@@ -16,6 +16,7 @@ from umbel.codecs.protocol import decode_call, read_header
 from umbel.codecs.serializers import is_accepted
 from umbel.core.envelope import Envelope
 from umbel.core.frame import DELIVERIES_HEADER, HISTORY_HEADER, Frame
+from umbel.core.kombu_json import dump_frame
 from umbel.core.policy import Ending, Rules, decide
 from umbel.core.priority import frame_priority
 from umbel.errors import (
@@ -217,6 +218,7 @@ class Judge:
             HISTORY_HEADER: history[-_HISTORY:],
         }
         again = msgspec.structs.replace(frame, headers=headers)
+        dump_frame(again, routing_key=held.queue)  # raises here, and not where it would end the node
         return Outgoing(frame=again, queue=held.queue, priority=frame_priority(frame))
 
     def _entry(self, what: str) -> dict[str, Any]:

@@ -67,18 +67,24 @@ local function mark(frame, count, settled, priority)
   return sub(frame, 1, -2) .. ',"umbel":[' .. count .. ',' .. settled .. extra .. ']}'
 end
 
+local function in_range(priority)
+  return priority and math.max(-100, math.min(priority, 100))
+end
+
 -- Returns the frame without its mark, count, settled, priority (nil where it is not said).
 local function unmark(frame)
   if byte(frame, -2) ~= 93 then return frame, 0, 0 end
   local at, _, count, settled, priority =
     find(frame, ',%s*"umbel":%s*%[(%d+),%s*(%d),?%s*(%-?%d*)%]}$', -64)
   if not at then return frame, 0, 0 end
-  return sub(frame, 1, at - 1) .. '}', tonumber(count), tonumber(settled), tonumber(priority)
+  -- Whoever wrote it: what is out of range would be written as 1e+25, which names no list and opens no token.
+  count = math.min(tonumber(count), 1000000)
+  return sub(frame, 1, at - 1) .. '}', count, tonumber(settled), in_range(tonumber(priority))
 end
 
 local function header_priority(frame)
   local _, at = find(frame, '"umbel_priority":', 1, true)
-  return at and tonumber(match(frame, '^%s*(%-?%d+)', at + 1))
+  return at and in_range(tonumber(match(frame, '^%s*(%-?%d+)', at + 1)))
 end
 
 local function marked(frame, count, settled, priority, band)
