@@ -16,7 +16,7 @@ from .machine import BrokerMachine
 from .sides import all_sides
 
 SETTINGS = settings(
-    max_examples=20,
+    max_examples=16,
     stateful_step_count=30,
     derandomize=True,  # what fails in one run fails in the next; new programs are the soak's business
     deadline=None,

@@ -28,7 +28,7 @@ ENDS_IN_ACK = ("success", "failure", "ignored")
 Inject = Callable[[list[bytes]], None]
 
 FEW = settings(
-    max_examples=60,
+    max_examples=40,
     derandomize=True,
     deadline=None,
     database=None,
