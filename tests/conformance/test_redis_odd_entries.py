@@ -1,4 +1,4 @@
-"""What lies in Celery's lists may have been written by anybody: no number in it takes a queue out of service."""
+"""What lies there that nobody wanted: numbers that take no queue out of service, tasks that no worker knows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from servers import RedisServer
 from umbel.backends import open_broker
-from umbel.ports import Bury, Release
+from umbel.ports import Bury, Park, Release
 from umbel.testing.conformance.harness import LONG, SHORT, bodies, drain, run_scenario, task
 
 ENTRY = (
@@ -48,6 +48,33 @@ def test_a_number_out_of_range_loses_nothing(
             keys = [item.key for item in await broker.browse("dead", ["q"])]
             assert await broker.requeue("dead", keys) == len(expected)
             assert sorted(bodies(await drain(broker, len(expected)))) == expected
+        finally:
+            await broker.close()
+
+    run_scenario(scenario())
+
+
+def test_what_no_worker_knows_is_not_read_again_and_again(redis_server: RedisServer) -> None:
+    async def scenario() -> None:
+        broker = open_broker(redis_server.url())
+        try:
+            await broker.send([task(str(n), name="tasks.unknown") for n in range(300)])
+            held = await drain(broker, 300)
+            name = "tasks.unknown"
+            parks = [Park(receipt=delivery.receipt, reason="r", task=name) for delivery in held]
+            assert list(await broker.settle(parks)) == []
+            redis_server.command("CONFIG", "RESETSTAT")
+            assert await broker.unpark(["tasks.add", "tasks.mul"]) == 0
+            statistics = redis_server.command("INFO", "commandstats")
+            assert isinstance(statistics, bytes)
+            assert b"cmdstat_hgetall" in statistics
+            assert b"cmdstat_hmget" not in statistics, "that reads messages"
+            keys = [item.key for item in await broker.browse("parked", ["q"], limit=300)]
+            assert await broker.discard("parked", keys[:100]) == 100
+            assert await broker.requeue("parked", keys[100:200]) == 100
+            assert await broker.unpark([name]) == 100
+            assert redis_server.command("EXISTS", "umbel:{q}:parked:names", "umbel:{q}:parked:tasks") == 0
+            assert len(await drain(broker, 200)) == 200
         finally:
             await broker.close()
 

@@ -505,7 +505,7 @@ class TestCost:
         # These read a whole small table, or the whole of a shelf on purpose, through its index.
         whole = {"queues", "nodes", "forget_nodes", "prune_nodes", "prune_signals", "end_all_leases", "find"}
         whole |= {"depth", "purge_scheduled", "browse_waiting", "browse_scheduled", "browse_held"}
-        whole |= {"browse_parked", "browse_dead", "unpark", "reclaim"}
+        whole |= {"browse_parked", "browse_dead", "reclaim"}
         whole |= {"look"}  # the first entry of an index: SQLite calls it a scan, LIMIT 1 ends it
         with raw(path) as connection:
             for name in statement_names():

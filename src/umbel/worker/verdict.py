@@ -151,7 +151,8 @@ class Judge:
             return Verdict(settlement=Retry(receipt=receipt, replacement=again, first=True), note=note)
         if decision.settle == "park":
             return Verdict(
-                settlement=Park(receipt=receipt, reason=reason), note="parked until a worker knows it"
+                settlement=Park(receipt=receipt, reason=reason, task=frame.task_name),
+                note="parked until a worker knows it",
             )
         if decision.settle == "release":
             return Verdict(settlement=Release(receipt=receipt, counted=decision.counted))

@@ -18,7 +18,8 @@
 --                                        to put the message back travels in it, because a frame is costly to copy.
 --   umbel:{q}:parked, :dead      zset    sequence by the time it was put there (server's ms)
 --   umbel:{q}:parked:frames, …   hash    sequence -> "count:priority:settled:length of reason:reason frame"
---   umbel:{q}:parked:tasks       hash    sequence -> name of the task, where the headers do not say it (protocol 1)
+--   umbel:{q}:parked:tasks       hash    sequence -> name of the task, where whoever parked it said so
+--   umbel:{q}:parked:names       hash    name of the task, or '' where nobody said it -> how many of it are parked
 --   umbel:settled:<random>       string  what a batch of settlements was answered, for 15 s
 --
 -- A frame on a list carries what no field of Celery's can hold at the end of its JSON object, where other readers

@@ -54,6 +54,7 @@ local function shelve(shelf, item)
   call('HSET', key(item.queue, shelf .. ':frames'), name,
     count .. ':' .. priority .. ':' .. settled .. ':' .. #item.reason .. ':' .. item.reason .. frame)
   if item.task ~= '' then call('HSET', key(item.queue, shelf .. ':tasks'), name, item.task) end
+  if shelf == 'parked' then call('HINCRBY', key(item.queue, 'parked:names'), item.task, 1) end
   call('ZADD', key(item.queue, shelf), now, name)
 end
 

@@ -12,6 +12,10 @@ for at = own + 2, #ARGV, 2 do
       local _, priority, settled, reason, from = match(packed, '^(%d+):(%-?%d+):(%d):(%d+):()')
       push(queue, tonumber(priority), sub(packed, from + tonumber(reason)), 0, tonumber(settled))
     end
+    if shelf == 'parked' then
+      local names, task = key(queue, 'parked:names'), call('HGET', key(queue, 'parked:tasks'), name) or ''
+      if call('HINCRBY', names, task, -1) <= 0 then call('HDEL', names, task) end
+    end
     call('HDEL', key(queue, shelf .. ':frames'), name)
     call('HDEL', key(queue, shelf .. ':tasks'), name)
     call('ZREM', key(queue, shelf), name)

@@ -25,6 +25,7 @@ CREATE INDEX messages_waiting   ON messages (queue, priority DESC, rank, id, tas
 CREATE INDEX messages_scheduled ON messages (due, queue)                     WHERE shelf = 1;
 CREATE INDEX messages_held      ON messages (lease_until, queue)             WHERE shelf = 2;
 CREATE INDEX messages_parked    ON messages (since, queue)                   WHERE shelf = 3;
+CREATE INDEX messages_unknown   ON messages (task)                           WHERE shelf = 3;
 CREATE INDEX messages_dead      ON messages (since, queue)                   WHERE shelf = 4;
 -- What waits and what is held has no index by task id: keys in random order would cost every message more than all
 -- the rest together. `find` reads through messages_waiting (0.1 s for a million) and through the few that are held.
