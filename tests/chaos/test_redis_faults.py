@@ -87,8 +87,20 @@ def test_out_of_reach_while_another_worker_is_not(rig: Rig) -> None:
 
 @pytest.mark.parametrize("lost", ["requests", "answers"])
 def test_half_open(rig: Rig, lost: str) -> None:
+    go_half_open(rig, lost, LEASE)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("lost", ["requests", "answers"])
+def test_half_open_with_the_default_settings(tmp_path: pathlib.Path, lost: str) -> None:
+    with make_rig(tmp_path, timeout=None) as rig:
+        go_half_open(rig, lost, {})
+
+
+def go_half_open(rig: Rig, lost: str, settings: dict[str, object]) -> None:
+    """Until the worker has noticed, while another one has a way of its own."""
     ledger = rig.ledger
-    with rig.worker(settings=LEASE) as worker, rig.direct_worker(LEASE):
+    with rig.worker(settings=settings) as worker, rig.direct_worker(settings):
         held = ledger.send_waiting(2)
         ledger.wait_for_starts(held)
         ledger.send(TASKS)
