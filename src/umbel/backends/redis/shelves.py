@@ -75,11 +75,17 @@ class Shelves:
     async def unshelve(
         self, shelf: Literal["parked", "dead"], action: Literal["requeue", "discard"], keys: Collection[str]
     ) -> int:
-        """See ``Broker.requeue`` and ``Broker.discard``."""
+        """See ``Broker.requeue`` and ``Broker.discard``.
+
+        In stretches: a hundred thousand at once would keep the server from everybody for seconds. What was done before an
+        error stays done, and asking again does the rest.
+        """
         pairs = [part for key in keys for part in _split(key)]
-        if not pairs:
-            return 0
-        return int(await self._server.run(UNSHELVE, *self._keys.header, shelf, action, *pairs))
+        taken = 0
+        for first in range(0, len(pairs), 2 * _STRETCH):
+            some = pairs[first : first + 2 * _STRETCH]
+            taken += int(await self._server.run(UNSHELVE, *self._keys.header, shelf, action, *some))
+        return taken
 
     async def prune_dead(self, queues: Sequence[str], age: float | None, most: int | None) -> int:
         """See ``Broker.prune_dead``."""

@@ -209,6 +209,16 @@ class RepairConformance:
         assert (await brokers.b.depth(["q"]))["q"] == Depth(dead=1)
 
     @broker_scenario
+    async def test_thousands_are_put_back_and_discarded(self, brokers: Brokers) -> None:
+        await brokers.a.send([task(f"{n:04}") for n in range(4500)])
+        held = await drain(brokers.a, 4500, limit=5000)
+        await brokers.a.settle([Bury(receipt=delivery.receipt, reason="r") for delivery in held])
+        keys = [item.key for item in await brokers.b.browse("dead", limit=5000)]
+        assert await brokers.b.discard("dead", keys[4200:]) == 300
+        assert await brokers.b.requeue("dead", keys) == 4200
+        assert (await brokers.a.depth(["q"]))["q"] == Depth(waiting=4200)
+
+    @broker_scenario
     async def test_rewrite_replaces_the_frame_of_a_dead_letter(self, brokers: Brokers) -> None:
         await _bury(brokers.a, "one", "q")
         [key] = await _keys(brokers.a, "dead")
