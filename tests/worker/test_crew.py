@@ -12,7 +12,7 @@ import pytest
 
 from umbel.core.frame import Frame
 from umbel.ports import Receipt
-from umbel.worker.crew import AHEAD_CALLS, STUCK_SECONDS, Child, Crew
+from umbel.worker.crew import AHEAD_CALLS, IDLE_SECONDS, STUCK_SECONDS, Child, Crew
 from umbel.worker.inflight import Held
 from umbel.worker.ipc import ChildEnd, Done, Dropped, Ready, encode, make_ends
 
@@ -202,6 +202,25 @@ def test_what_waits_behind_a_long_call_is_taken_back(crew: tuple[Crew, list[Pair
     assert one.child.owed == 9
     assert one.child.room() == 0
     assert not one.begin()
+
+
+def test_it_is_taken_back_sooner_when_another_child_is_idle(crew: tuple[Crew, list[Pair]]) -> None:
+    team, (one, two) = crew
+    two.child.ready = False
+    make_fast(one.child)
+    calls = [held() for _ in range(4)]
+    team.offer(calls)
+    team.deal(0.0)
+    assert one.begin()
+    assert not team.uneven()
+    assert not team.recall(IDLE_SECONDS * 2)
+    two.child.ready = True
+    assert team.uneven()
+    assert not team.recall(IDLE_SECONDS / 2)
+    assert team.recall(IDLE_SECONDS * 2)
+    team.deal(IDLE_SECONDS * 2)
+    assert calls[1].seq in two.child.handed
+    assert list(one.child.handed) == [calls[0].seq]
 
 
 def test_recall_is_not_for_a_child_that_has_only_what_it_runs(crew: tuple[Crew, list[Pair]]) -> None:

@@ -23,7 +23,9 @@ AHEAD_SECONDS = 0.010
 """How much work a child is handed before it has reported the previous one."""
 AHEAD_CALLS = 250
 STUCK_SECONDS = 0.020
-"""A child that reports nothing for so long loses what it has not begun."""
+"""A child that reports nothing for so long loses what it has not begun …"""
+IDLE_SECONDS = 0.005
+"""… and after so long already when another child has nothing to do."""
 TRIAL_SECONDS = 1.0
 """So long after a suspect no other call is begun in its process: if that dies, it was the suspect."""
 _SMOOTHING = 0.2
@@ -280,13 +282,21 @@ class Crew:
     def recall(self, now: float) -> bool:
         """Take back what waits behind long calls. Returns whether anything came back."""
         back: list[Held] = []
+        patience = IDLE_SECONDS if self.uneven() else STUCK_SECONDS
         for child in self.children.values():
-            if child.backlog() and now - child.last_report > STUCK_SECONDS:
+            if child.backlog() and now - child.last_report > patience:
                 back += child.take_back()
                 # It is slower than we thought, until it shows otherwise.
-                child.seconds_per_call = max(child.seconds_per_call, STUCK_SECONDS)
+                child.seconds_per_call = max(child.seconds_per_call, patience)
         self._return(back, now)
         return bool(back)
+
+    def uneven(self) -> bool:
+        """Whether a child has nothing to do while calls wait in another one."""
+        if self.buffer:
+            return False
+        children = self.children.values()
+        return any(child.free_slots() for child in children) and any(child.backlog() for child in children)
 
     def recall_all(self, now: float) -> list[Held]:
         """Take back all that has not begun, the buffer included."""

@@ -26,7 +26,7 @@ from umbel.ports import (
     Signal,
 )
 from umbel.worker.connection import Connection
-from umbel.worker.crew import Child, Crew
+from umbel.worker.crew import IDLE_SECONDS, Child, Crew
 from umbel.worker.deadlines import Deadlines
 from umbel.worker.deaths import Deaths
 from umbel.worker.fetcher import Fetcher
@@ -409,8 +409,12 @@ class Node:
 
     def _deal(self) -> None:
         self.crew.deal(self._now())
+        soon = self.crew.uneven()
+        if soon and self._ticking is not None and self._ticking.when() > self._loop.time() + IDLE_SECONDS:
+            self._ticking.cancel()
+            self._ticking = None
         if self._ticking is None and (self.crew.buffer or self.crew.busy()):
-            self._ticking = self._loop.call_later(TICK, self._tick)
+            self._ticking = self._loop.call_later(IDLE_SECONDS if soon else TICK, self._tick)
 
     def _tick(self) -> None:
         self._ticking = None
