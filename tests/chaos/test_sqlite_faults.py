@@ -84,7 +84,8 @@ def disk(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator[Dis
         yield Quota(directory)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         return
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "umbel-test", str(directory)], check=True)
+    # Larger than the log may become before it is emptied into the file, for which there must be room as well.
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "umbel-test", str(directory)], check=True)
     try:
         yield Disk(directory)
     finally:
