@@ -19,6 +19,8 @@ PARKED = "parked"
 FIRST_PAUSE = 0.5
 UNPARK_SECONDS = 30.0
 """Rounds are so far apart, after a quick start."""
+BOUNCE_SECONDS = 3.0
+"""But no further when another worker has just parked something: an idle worker of old may be quicker again and again."""
 PRUNE_SECONDS = 60.0
 
 
@@ -61,7 +63,7 @@ class Upkeep:
             self._pause = 0.0
         self._again_at = now + self._pause
         loop.call_later(self._pause, self._wake.set)
-        self._pause = min(UNPARK_SECONDS, max(0.25, self._pause * 2))
+        self._pause = min(BOUNCE_SECONDS, max(0.25, self._pause * 2))
 
     async def run(self) -> None:
         """Work until cancelled. The signals make it quick; the clock makes it sure."""
