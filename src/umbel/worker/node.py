@@ -424,6 +424,9 @@ class Node:
         self.crew.recall(now)
         self._release(self.crew.overdue(now, BUFFER_SECONDS))
         self._deal()
+        if self._wanted() > 0:
+            # The trial of a suspect ends by time, and no report tells of it.
+            self.fetcher.credit()
 
     async def _watch(self) -> None:
         limit = self.settings.max_memory_per_child

@@ -1,0 +1,73 @@
+"""The loop that fetches, in a real node in this process: when it is woken, and what becomes of what it has in hand."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from umbel import Umbel
+from umbel.core.frame import HISTORY_HEADER
+from umbel.testing.worker import InProcessWorker
+from umbel.worker import crew
+from umbel.worker.health import Limits
+from umbel.worker.settings import NodeSettings
+
+WAIT = 20.0
+NEVER = 3600.0
+
+
+@pytest.fixture
+def app() -> Iterator[Umbel]:
+    """An app in memory."""
+    url = f"memory://{uuid.uuid4().hex}"
+    app = Umbel("tests", broker=url, backend=url, set_as_current=False)
+    yield app
+    app.close()
+
+
+def made(app: Umbel, slots: int) -> InProcessWorker:
+    """A worker whose watchdog never helps the loop that fetches."""
+    app.finalize()
+    settings = NodeSettings(
+        name="w@h",
+        id=os.urandom(8).hex(),
+        queues=("celery",),
+        pool="threads",
+        children=1,
+        slots=slots,
+        limits=Limits(stuck=NEVER),
+    )
+    return InProcessWorker(app, settings)
+
+
+def test_a_suspect_that_has_lasted_keeps_nobody_from_being_fetched(
+    app: Umbel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crew, "TRIAL_SECONDS", 0.1)
+    begun, go = threading.Event(), threading.Event()
+
+    @app.task
+    def long() -> None:
+        begun.set()
+        go.wait(WAIT)
+
+    @app.task
+    def quick() -> int:
+        return 1
+
+    worker = made(app, 4)
+    worker.start()
+    try:
+        suspect = app.client.prepare(long.name, (), {}, {}).outgoing
+        suspect.frame.headers[HISTORY_HEADER] = [{"what": "was killed by SIGSEGV"}]
+        app.broker.send_now([suspect])
+        assert begun.wait(WAIT)
+        assert quick.delay().get(timeout=WAIT) == 1
+        assert not go.is_set()
+    finally:
+        go.set()
+        worker.stop()
