@@ -148,6 +148,8 @@ class Router:
             return self._existing(_name_of(queue))
         if exchange is None and key is None:
             return self._default
+        if key is not None and not isinstance(key, str):
+            raise CallError(f"A routing key must be a string, not {key!r}.")
         return self._addressed(_name_of(exchange) if exchange else "", key)
 
     def _existing(self, queue: str) -> str:

@@ -548,6 +548,11 @@ def test_an_address_that_nobody_listens_at_is_an_error(make_app: MakeApp) -> Non
         add_to(app).apply_async((1,), exchange="ex", routing_key="x")
 
 
+def test_a_routing_key_that_is_no_string_is_refused(app: Umbel) -> None:
+    with pytest.raises(CallError, match="A routing key must be a string, not 5"):
+        add_to(app).apply_async((1,), routing_key=5)  # type: ignore[arg-type]
+
+
 def test_a_queue_that_may_not_be_made_up_is_refused(make_app: MakeApp) -> None:
     app = make_app(task_queues=["mail", "celery"], task_create_missing_queues=False)
     with pytest.raises(CallError, match=r"'mial' is not in task_queues.*Did you mean 'mail'"):

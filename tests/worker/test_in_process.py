@@ -9,10 +9,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from umbel import Task, Umbel
-from umbel.errors import Reject, SoftTimeLimitExceeded, TaskRevokedError, TimeLimitExceeded
+from umbel.core.envelope import Envelope
+from umbel.errors import Reject, SoftTimeLimitExceeded, TaskRevokedError, TimeLimitExceeded, UmbelError
 from umbel.testing.worker import start_worker
 from worker.harness import eventually
 
@@ -92,6 +94,43 @@ def test_at_the_end_of_the_block_running_tasks_have_finished(app: Umbel, pool: s
         begun.wait(WAIT)
         threading.Timer(0.05, go.set).start()
     assert result.get(timeout=0) == "finished"
+
+
+@POOLS
+@pytest.mark.parametrize("wrong", ["routing_key", "middleware"])
+def test_a_callback_that_cannot_be_sent_fails_its_own_task_only(app: Umbel, pool: str, wrong: str) -> None:
+    begun, go, runs = threading.Event(), threading.Event(), []
+
+    @app.task
+    def long() -> None:
+        runs.append("long")
+        begun.set()
+        go.wait(WAIT)
+
+    @app.task
+    def short() -> None:
+        runs.append("short")
+
+    @app.task
+    def after(value: object) -> None:
+        runs.append("after")
+
+    def astray(envelope: Envelope) -> Envelope:
+        return msgspec.structs.replace(envelope, queue=5) if envelope.task == after.name else envelope
+
+    link = after.s()
+    if wrong == "middleware":
+        app.before_send(astray)
+    else:
+        link.options["routing_key"] = 5
+    with start_worker(app, pool=pool, concurrency=2):
+        neighbour = long.delay()
+        assert begun.wait(WAIT)
+        with pytest.raises(UmbelError, match=r"routing key must be a string|\$\.queue"):
+            short.apply_async(link=link).get(timeout=WAIT)
+        go.set()
+        neighbour.get(timeout=WAIT)
+    assert runs == ["long", "short"]
 
 
 def test_after_the_grace_period_what_runs_goes_back(app: Umbel) -> None:

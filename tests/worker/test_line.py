@@ -10,11 +10,11 @@ from collections.abc import Iterable
 import pytest
 
 from umbel.core.frame import Frame
-from umbel.ports import Receipt
+from umbel.ports import Outgoing, Receipt
 from umbel.worker import line
 from umbel.worker.crew import Child
 from umbel.worker.inflight import Held
-from umbel.worker.ipc import ChildEnd, Done, Report, make_ends
+from umbel.worker.ipc import LENGTH, ChildEnd, Done, Heard, Progress, Unreadable, make_ends
 from umbel.worker.line import Line
 
 PATIENCE = 20.0
@@ -30,6 +30,7 @@ class Ear:
         ends[0].setblocking(False)
         self.child = Child(0, os.getpid(), slots, ends)
         self.heard: list[int] = []
+        self.misheard: list[tuple[int, bool]] = []
         self.news = asyncio.Event()
         self.lost = asyncio.Event()
 
@@ -39,9 +40,11 @@ class Ear:
         )
         return self
 
-    def _hear(self, child: Child, reports: Iterable[Report]) -> None:
+    def _hear(self, child: Child, reports: Iterable[Heard]) -> None:
+        reports = list(reports)
         seqs = [report.seq for report in reports if isinstance(report, Done)]
         self.heard += seqs
+        self.misheard += [(report.seq, report.done) for report in reports if isinstance(report, Unreadable)]
         for seq in seqs:
             child.handed.pop(seq)
         self.news.set()
@@ -122,6 +125,25 @@ def test_what_a_dead_child_said_is_heard_before_its_loss() -> None:
             await ear.lost.wait()
         assert ear.heard == seqs[:40]
         assert ear.child.gone
+        ear.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_report_that_cannot_be_read_costs_nothing_but_itself() -> None:
+    async def scenario() -> None:
+        ear = await Ear(slots=4).connect()
+        first, bad, last = ear.hand(3)
+        ear.report(first)
+        nowhere = Outgoing(frame=Frame(b"", "application/json", "utf-8", {}, {}), queue=5)  # type: ignore[arg-type]
+        ear.end.report(Done(bad, "success", then=[nowhere]))
+        ear.end.report(Progress(bad, 5, "HALFWAY", b""))  # type: ignore[arg-type]
+        ear.end.sock.sendall(LENGTH.pack(1) + b"\xc1")
+        ear.report(last)
+        await ear.until(2)
+        assert ear.heard == [first, last]
+        assert ear.misheard == [(bad, True), (bad, False), (0, False)]
+        assert not ear.lost.is_set()
         ear.close()
 
     asyncio.run(scenario())

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("umbel.worker")
 
+_decoder = msgspec.msgpack.Decoder(Outgoing)
+
 
 class Failed(NamedTuple):
     """What an errback of three arguments gets."""
@@ -106,12 +108,12 @@ class FollowUps:
 
 
 def _that_travels(message: Outgoing) -> Outgoing:
-    """`message`, if it can be written. Were it found out by who has to write it, that process would end by it."""
+    """`message`, if it can be written and read. Were that found out by who has to do it, that process would end by it."""
     try:
         dump_frame(message.frame, routing_key=message.queue)
-        msgspec.msgpack.encode(message)
-    except (TypeError, ValueError, OverflowError) as exc:
+        _decoder.decode(msgspec.msgpack.encode(message))
+    except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as exc:
         raise EncodeError(
-            f"A header of the message to task {message.frame.task_name!r} cannot be written: {exc}. Nothing was sent."
+            f"The message to task {message.frame.task_name!r} cannot be written: {exc}. Nothing was sent."
         ) from exc
     return message

@@ -103,6 +103,27 @@ class Ready(msgspec.Struct, array_like=True, tag=4, gc=False):
 
 Report = Done | Begun | Progress | Dropped | Ready
 
+
+class Unreadable(msgspec.Struct, gc=False):
+    """What the node makes of a report that it cannot decode."""
+
+    seq: int
+    """0: not even that can be read."""
+    done: bool
+    """It was to end the call."""
+    why: str
+
+
+Heard = Report | Unreadable
+
+
+class _Head(msgspec.Struct, array_like=True, gc=False):
+    """How every report begins."""
+
+    tag: int
+    seq: int
+
+
 _BIG_INTEGER = 1
 """The extension type of msgpack under which an integer of more than 64 bits travels: its digits, in hexadecimal."""
 
@@ -116,6 +137,7 @@ def _extension(code: int, data: memoryview) -> int:
 _encoder = msgspec.msgpack.Encoder()
 _handed_decoder = msgspec.msgpack.Decoder(list[Handed] | int, ext_hook=_extension)
 _report_decoder = msgspec.msgpack.Decoder(Report, ext_hook=_extension)
+_head_decoder = msgspec.msgpack.Decoder(_Head)
 
 
 def encode(message: Any) -> bytes:
@@ -182,10 +204,21 @@ def decode_handed(payload: memoryview) -> list[Handed] | int:
     return said
 
 
-def decode_report(payload: memoryview) -> Report:
-    """What a child said."""
-    report: Report = _report_decoder.decode(payload)
+def decode_report(payload: memoryview) -> Heard:
+    """What a child said. Never raises: a bad report must not cost the connection, and with it all other calls."""
+    try:
+        report: Report = _report_decoder.decode(payload)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
+        return _unreadable(payload, str(exc))
     return report
+
+
+def _unreadable(payload: memoryview, why: str) -> Unreadable:
+    try:
+        head: _Head = _head_decoder.decode(payload)
+    except (msgspec.MsgspecError, RecursionError):
+        return Unreadable(0, done=False, why=why)
+    return Unreadable(head.seq, done=head.tag == 0, why=why)
 
 
 class ChildEnd:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import cast
 
 from umbel.worker.crew import Child
-from umbel.worker.ipc import FrameBuffer, Report, decode_report
+from umbel.worker.ipc import FrameBuffer, Heard, decode_report
 
 LISTEN_SECONDS = 0.002
 """A child that has calls waiting behind the running ones is listened to so often, and no more often."""
@@ -24,7 +24,7 @@ class Line(asyncio.Protocol):
     """
 
     def __init__(
-        self, child: Child, heard: Callable[[Child, Iterable[Report]], None], lost: Callable[[Child], None]
+        self, child: Child, heard: Callable[[Child, Iterable[Heard]], None], lost: Callable[[Child], None]
     ) -> None:
         self._child = child
         self._heard = heard

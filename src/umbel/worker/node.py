@@ -32,7 +32,7 @@ from umbel.worker.deaths import Deaths
 from umbel.worker.fetcher import Fetcher
 from umbel.worker.health import Health
 from umbel.worker.inflight import Held, Inflight
-from umbel.worker.ipc import Begun, Done, Dropped, Progress, Ready, Report
+from umbel.worker.ipc import Begun, Done, Dropped, Heard, Progress, Ready, Unreadable
 from umbel.worker.journal import Journal
 from umbel.worker.leases import Leases
 from umbel.worker.line import Line
@@ -233,7 +233,7 @@ class Node:
         if child is not None and not child.gone:
             self._loop.call_later(LINGER_SECONDS, child.hang_up)
 
-    def reports(self, child: Child, reports: Iterable[Report]) -> None:
+    def reports(self, child: Child, reports: Iterable[Heard]) -> None:
         """What a child said, in order."""
         finished = 0
         for report in reports:
@@ -256,6 +256,8 @@ class Node:
                     )
             elif isinstance(report, Ready):
                 child.ready = True
+            elif isinstance(report, Unreadable):
+                finished += self._misheard(child, report)
         if finished:
             child.measure(finished, self._now())
             self._retire_if_due(child)
@@ -275,6 +277,14 @@ class Node:
             )
         if report.hard is not None:
             self._deadlines.begin(child, held, report.hard)
+
+    def _misheard(self, child: Child, report: Unreadable) -> bool:
+        """Returns whether a call has ended by it."""
+        logger.error("Child %d has sent a report that cannot be read: %s", child.pid, report.why)
+        held = child.handed.pop(report.seq, None) if report.done else None
+        if held is not None:
+            self._end(held, "refused", f"It has run, and its outcome cannot be read: {report.why}")
+        return held is not None
 
     def _done(self, held: Held, done: Done) -> None:
         faults.point("node.heard")
