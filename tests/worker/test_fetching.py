@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import pytest
 
 from umbel import Umbel
 from umbel.core.frame import HISTORY_HEADER
-from umbel.testing.worker import InProcessWorker
+from umbel.ports import Broker, Receipt, Settlement
+from umbel.testing.worker import InProcessWorker, start_worker
 from umbel.worker import crew
 from umbel.worker.health import Limits
 from umbel.worker.settings import NodeSettings
@@ -70,3 +72,56 @@ def test_a_suspect_that_has_lasted_keeps_nobody_from_being_fetched(
     finally:
         go.set()
         worker.stop()
+
+
+def test_what_a_shutdown_finds_just_acknowledged_is_sent_back(
+    app: Umbel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[int] = []
+
+    @app.task(acks_late=False)
+    def early(number: int) -> int:
+        runs.append(number)
+        return number
+
+    new_broker = app.new_broker
+    acknowledged = threading.Event()
+    stopping: list[asyncio.Event] = []
+
+    def slow_to_answer() -> Broker:
+        broker = new_broker()
+        settle = broker.settle
+
+        async def settles(batch: Sequence[Settlement]) -> Collection[Receipt]:
+            stale = await settle(batch)
+            if not stopping:
+                stopping.append(asyncio.Event())
+                acknowledged.set()
+                await stopping[0].wait()
+                await asyncio.sleep(0.2)  # the fetch loop is cancelled meanwhile
+            return stale
+
+        broker.settle = settles  # type: ignore[method-assign]
+        return broker
+
+    def stop() -> None:
+        assert worker.node is not None
+        worker.node.stop()
+        stopping[0].set()
+
+    monkeypatch.setattr(app, "new_broker", slow_to_answer)
+    results = early.starmap_async([(number,) for number in range(3)])
+    worker = made(app, 4)
+    worker.start()
+    try:
+        assert acknowledged.wait(WAIT)
+        worker._loop.call_soon_threadsafe(stop)  # noqa: SLF001
+    finally:
+        worker.stop()
+    assert worker.node is not None
+    assert len(worker.node.inflight) == 0
+    assert runs == []
+    monkeypatch.undo()
+    with start_worker(app):
+        assert app.results(results).get(timeout=WAIT) == [0, 1, 2]
+    assert sorted(runs) == [0, 1, 2]

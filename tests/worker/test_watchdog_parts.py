@@ -68,7 +68,7 @@ def test_tries_that_helped_are_not_counted() -> None:
 
 
 def test_a_loop_that_cannot_be_cancelled_ends_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watchdog, "_LETTING_GO", LIMIT)
+    monkeypatch.setattr(watchdog, "LETTING_GO", LIMIT)
 
     async def scenario() -> None:
         released = asyncio.Event()

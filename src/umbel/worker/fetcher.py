@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from umbel import faults
 from umbel.core.policy import Ending
 from umbel.errors import OperationalError
-from umbel.ports import Ack, Broker, Bury, Delivery, Frame
+from umbel.ports import Ack, Broker, Bury, Delivery, Frame, Receipt
 from umbel.worker.health import Health
 from umbel.worker.inflight import Held, Inflight
 from umbel.worker.journal import Journal
@@ -21,6 +21,8 @@ from umbel.worker.verdict import Judge
 logger = logging.getLogger("umbel.worker")
 
 RESERVE_WAIT = 5.0
+LETTING_GO = 5.0
+"""Seconds that the loop may take to end when it is cancelled."""
 
 
 class Fetcher:
@@ -133,25 +135,45 @@ class Fetcher:
 
     async def _acknowledge(self, early: list[Held]) -> list[Held]:
         """Acknowledge before running. What proves stale is not run: somebody else has it."""
+        acks = [Ack(receipt=held.receipt) for held in early if held.receipt]
+        settling = asyncio.ensure_future(self._broker.settle(acks))
         try:
-            stale = set(
-                await self._broker.settle([Ack(receipt=held.receipt) for held in early if held.receipt])
-            )
+            stale = await asyncio.shield(settling)
         except OperationalError:
             # Whether they were acknowledged is not known. Not running them is the lesser evil: those that were not
             # come back when their lease ends; `acks_late = False` accepts that the others are lost.
             for held in early:
                 self._inflight.drop(held.seq)
             raise
+        except asyncio.CancelledError:
+            await self._send_back(early, settling)
+            raise
         faults.point("fetcher.acknowledged")
-        ready = []
+        return self._acknowledged(early, stale)
+
+    def _acknowledged(self, early: list[Held], stale: Collection[Receipt]) -> list[Held]:
+        ready, gone = [], set(stale)
         for held in early:
-            if held.receipt in stale:
+            if held.receipt in gone:
                 self._inflight.drop(held.seq)
             else:
                 held.receipt = None
                 ready.append(held)
         return ready
+
+    async def _send_back(self, early: list[Held], settling: asyncio.Future[Collection[Receipt]]) -> None:
+        """Nobody is to begin them any more: those that are acknowledged would be lost, and become new messages."""
+        await asyncio.wait([settling], timeout=LETTING_GO / 2)
+        settling.cancel()
+        if settling.done() and not settling.cancelled() and settling.exception() is None:
+            again = self._acknowledged(early, settling.result())
+            self._settler.send([self._judge.resend(held) for held in again])
+        else:
+            logger.warning(
+                "Whether %d messages were acknowledged is not known: those that were are lost.", len(early)
+            )
+        for held in early:
+            self._inflight.drop(held.seq)
 
     def _bury_garbage(self, delivery: Delivery) -> None:
         logger.error(

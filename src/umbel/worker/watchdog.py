@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Coroutine
 
 from umbel.errors import UmbelError
-from umbel.worker.fetcher import RESERVE_WAIT, Fetcher
+from umbel.worker.fetcher import LETTING_GO, RESERVE_WAIT, Fetcher
 from umbel.worker.health import Health, Limits
 from umbel.worker.pauses import pause_after
 
@@ -21,8 +21,6 @@ __all__ = ["FetchStuck", "Watchdog", "guard"]
 logger = logging.getLogger("umbel.worker")
 
 TICK = 1.0
-_LETTING_GO = 5.0
-"""Seconds that a cancelled fetch loop may take to end."""
 
 
 class FetchStuck(UmbelError):
@@ -98,6 +96,6 @@ def guard(fetcher: Fetcher, patience: float, limits: Limits) -> Watchdog:
 
 async def _let_go(fetching: asyncio.Task[None]) -> None:
     fetching.cancel()
-    await asyncio.wait([fetching], timeout=_LETTING_GO)
+    await asyncio.wait([fetching], timeout=LETTING_GO)
     if fetching.done() and not fetching.cancelled():
         fetching.exception()  # seen, whatever it was
