@@ -518,6 +518,23 @@ def forks_and_crashes(name: str) -> str:
     os._exit(5)
 
 
+@app.task(bind=True)
+def closes_everything(self: Task[..., Any]) -> str:
+    """Closes all descriptors and goes on, as a careless way to make a daemon does. Says at its second delivery whether the
+    first run lives on."""
+    first = directory / "first-run"
+    if self.request.deliveries > 1:
+        try:
+            os.kill(int(first.read_text()), 0)
+        except ProcessLookupError:
+            return "it is gone"
+        return "it lives"
+    first.write_text(str(os.getpid()))
+    os.closerange(3, 1024)
+    time.sleep(2 * PATIENCE)
+    return "it was never noticed"
+
+
 @app.task
 def grows(megabytes: int) -> int:
     keep.append(b"x" * (megabytes << 20))  # written, so that it is really there

@@ -107,6 +107,13 @@ def test_a_crash_is_noticed_though_a_process_keeps_the_connection_open(site: Sit
         site.open_gate("gate")
 
 
+def test_a_task_that_closes_its_connection_is_dead_before_it_runs_again(site: Site) -> None:
+    with site.worker() as worker:
+        assert site.call("closes_everything").get(timeout=WAIT) == "it is gone"
+        assert worker.stop() == 0
+    site.assert_nothing_left()
+
+
 def test_killing_an_idle_child_costs_nothing(site: Site) -> None:
     with site.worker() as worker:
         site.call("add", 1, 1).get(timeout=WAIT)

@@ -115,7 +115,7 @@ def test_what_a_shutdown_finds_just_acknowledged_is_sent_back(
     worker.start()
     try:
         assert acknowledged.wait(WAIT)
-        worker._loop.call_soon_threadsafe(stop)  # noqa: SLF001
+        worker._loop.call_soon_threadsafe(stop)
     finally:
         worker.stop()
     assert worker.node is not None

@@ -16,6 +16,7 @@ from umbel import Task, Umbel
 from umbel.core.envelope import Envelope
 from umbel.errors import Reject, SoftTimeLimitExceeded, TaskRevokedError, TimeLimitExceeded, UmbelError
 from umbel.testing.worker import start_worker
+from umbel.worker import deaths
 from worker.harness import eventually
 
 WAIT = 20.0
@@ -187,6 +188,25 @@ def test_a_soft_limit_reaches_the_task(app: Umbel, pool: str) -> None:
 
     with start_worker(app, pool=pool):
         assert slow.delay().get(timeout=WAIT) == "cleaned up"
+
+
+@POOLS
+def test_a_child_whose_connection_breaks_is_replaced(
+    app: Umbel, pool: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deaths, "PATIENCE", 0.01)
+
+    @app.task
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    with start_worker(app, pool=pool) as worker:
+        assert add.delay(1, 2).get(timeout=WAIT) == 3
+        assert worker.node is not None
+        transport = worker.node.crew.children[0].transport
+        assert transport is not None
+        worker.node._loop.call_soon_threadsafe(transport.abort)
+        assert add.delay(3, 4).get(timeout=WAIT) == 7
 
 
 def test_dead_letters_are_there_to_be_looked_at(app: Umbel) -> None:

@@ -221,8 +221,8 @@ def test_a_death_is_told_before_or_after_it_is_asked_for() -> None:
     async def main() -> None:
         deaths = Deaths()
         deaths.tell(1, "was killed by SIGKILL", known=True)
-        assert await deaths.of(1) == "was killed by SIGKILL"
-        asked = asyncio.create_task(deaths.of(2))
+        assert await deaths.of(1, _nobody_is_killed) == "was killed by SIGKILL"
+        asked = asyncio.create_task(deaths.of(2, _nobody_is_killed))
         await asyncio.sleep(0)
         deaths.tell(2, "exited with code 1", known=False)
         assert await asked == "exited with code 1"
@@ -231,9 +231,26 @@ def test_a_death_is_told_before_or_after_it_is_asked_for() -> None:
     asyncio.run(main())
 
 
-def test_a_death_that_nobody_will_ask_for_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def _nobody_is_killed() -> None:
+    raise AssertionError("it was told in time")
+
+
+def test_what_nobody_says_is_dead_is_killed_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deaths_module, "PATIENCE", 0.01)
 
+    async def main() -> None:
+        deaths, killed = Deaths(), asyncio.Event()
+        asked = asyncio.create_task(deaths.of(3, killed.set))
+        await killed.wait()
+        assert not asked.done()
+        deaths.tell(3, "was killed by SIGKILL", known=True)
+        assert await asked == "was killed by SIGKILL"
+        assert len(deaths) == 0
+
+    asyncio.run(main())
+
+
+def test_a_death_that_nobody_will_ask_for_is_not_kept() -> None:
     async def main() -> None:
         deaths = Deaths()
         deaths.tell(1, "exited with code 0", known=False)
@@ -241,8 +258,6 @@ def test_a_death_that_nobody_will_ask_for_is_not_kept(monkeypatch: pytest.Monkey
         deaths.tell(2, "exited with code 0", known=True)
         deaths.tell(2, "again", known=True)
         deaths.forget(2)
-        assert len(deaths) == 0
-        assert await deaths.of(3) == "ended"
         assert len(deaths) == 0
 
     asyncio.run(main())

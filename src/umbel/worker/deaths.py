@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 PATIENCE = 1.0
 """Seconds that the end of a connection waits for the supervisor's word on how the child died."""
@@ -24,12 +25,17 @@ class Deaths:
             if not notice.done():
                 notice.set_result(how)
 
-    async def of(self, pid: int) -> str:
-        """How it died: "was killed by SIGKILL"."""
+    async def of(self, pid: int, kill: Callable[[], None]) -> str:
+        """How it died: "was killed by SIGKILL". If nobody says so in time it lives, and is killed.
+
+        The end of a connection is not the end of a process: a task may have closed what it found open. Its calls must
+        not begin elsewhere while it goes on, so there is no limit to how long the word is waited for then.
+        """
         try:
-            return await asyncio.wait_for(self._notice(pid), PATIENCE)
+            return await asyncio.wait_for(asyncio.shield(self._notice(pid)), PATIENCE)
         except TimeoutError:
-            return "ended"
+            kill()
+            return await self._notice(pid)
         finally:
             self.forget(pid)
 

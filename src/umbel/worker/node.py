@@ -300,7 +300,7 @@ class Node:
         """The connection to a child has ended: all its reports are in."""
         self.crew.offer(child.take_back(), first=True)
         child.gone = True
-        if child.handed:
+        if child.handed or not child.retiring:
             burial = self._loop.create_task(self._bury_child(child))
             self._burials.add(burial)
             burial.add_done_callback(self._burials.discard)
@@ -309,7 +309,7 @@ class Node:
             self._forget_child(child)
 
     async def _bury_child(self, child: Child) -> None:
-        how = await self._deaths.of(child.pid)
+        how = await self._deaths.of(child.pid, lambda: self.kill(child))
         faults.point("node.child_lost")
         calls = list(child.handed.values())
         doomed = any(held.doomed for held in calls)
