@@ -153,6 +153,20 @@ def test_the_node_is_replaced_and_its_work_resumes(site: Site, pool: str) -> Non
     site.assert_nothing_left()
 
 
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)  # not a matter of the broker
+def test_a_node_that_is_slow_to_read_is_told_of_all_its_children(site: Site) -> None:
+    """They are started long before it reads, and the link has no room for so many."""
+    with site.worker(program="narrow", concurrency=16) as worker:
+        results = site.calls("gated", [(str(n), n) for n in range(16)])
+        for n in range(16):
+            site.wait_for_note("begun", n)
+        for n in range(16):
+            site.open_gate(str(n))
+        assert site.app.results(results).get(timeout=WAIT) == list(range(16))
+        assert worker.stop() == 0
+        assert "The node" not in worker.log
+
+
 def test_a_node_that_never_lives_long_is_given_up(site: Site) -> None:
     with site.worker() as worker:
         for attempt in range(5):

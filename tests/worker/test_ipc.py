@@ -232,6 +232,44 @@ def test_the_link_says_when_the_other_side_has_gone() -> None:
         assert not link.send(theirs, link.Stop("warm"))
 
 
+def test_what_the_other_side_does_not_read_waits_and_keeps_its_order() -> None:
+    ours, theirs = link.make_link()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the system makes it as small as it may be
+    outbox = link.Outbox(ours)
+    pipes = [os.pipe() for _ in range(100)]
+    with ours, theirs:
+        for number, (_read_end, write_end) in enumerate(pipes):
+            outbox.put(link.NewChild(number, 42, 1), [write_end])
+        outbox.put(link.Stop("warm"))
+        assert len(outbox) > 50
+        for number, (read_end, _write_end) in enumerate(pipes):
+            message, [fd] = link.receive(theirs)
+            assert message == link.NewChild(number, 42, 1)
+            os.write(fd, b"x")
+            os.close(fd)
+            assert os.read(read_end, 2) == b"x"
+            outbox.flush()
+            assert os.read(read_end, 1) == b""  # ours is closed too
+            os.close(read_end)
+        assert link.receive(theirs) == (link.Stop("warm"), [])
+        assert len(outbox) == 0
+
+
+def test_nothing_stays_open_of_what_was_never_read() -> None:
+    ours, theirs = link.make_link()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    outbox = link.Outbox(ours)
+    pipes = [os.pipe() for _ in range(20)]
+    for number, (_read_end, write_end) in enumerate(pipes):
+        outbox.put(link.NewChild(number, 42, 1), [write_end])
+    outbox.close()
+    ours.close()
+    theirs.close()
+    for read_end, _write_end in pipes:
+        assert os.read(read_end, 1) == b""
+        os.close(read_end)
+
+
 def test_an_integer_that_msgpack_does_not_have_comes_as_it_was() -> None:
     headers = {"id": "1", "trace": 2**127 + 1, "deep": [{"n": -(2**70), "edge": 2**64 - 1}]}
     frame = Frame(b"", "application/json", "utf-8", headers, {"n": 2**64})

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
+from collections import deque
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -67,6 +71,48 @@ def send(sock: socket.socket, message: Message, fds: list[int] | None = None) ->
     except (BrokenPipeError, ConnectionResetError):
         return False
     return True
+
+
+_LATER = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ETOOMANYREFS})
+"""The other side has to read first. The last is of descriptors, of which only so many may be on their way."""
+
+
+class Outbox:
+    """What the other side is told, in order and at its own pace: nothing is lost, and nobody waits."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._waiting: deque[tuple[Message, list[int]]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, message: Message, fds: Iterable[int] = ()) -> None:
+        """Send `message` now or later. The descriptors are closed here when they are on their way."""
+        self._waiting.append((message, list(fds)))
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what can be sent."""
+        while self._waiting:
+            message, fds = self._waiting[0]
+            try:
+                send(self._sock, message, fds)
+            except OSError as exc:
+                if exc.errno in _LATER:
+                    return
+                raise
+            self._drop()
+
+    def close(self) -> None:
+        """Nobody will read the rest."""
+        while self._waiting:
+            self._drop()
+
+    def _drop(self) -> None:
+        _message, fds = self._waiting.popleft()
+        for fd in fds:
+            os.close(fd)
 
 
 def receive(sock: socket.socket) -> tuple[Message | None, list[int]]:

@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from types import FrameType
 
@@ -45,6 +45,8 @@ GIVE_UP = 69
 """Exit code of a node that must not be started again: the broker is out of reach (EX_UNAVAILABLE)."""
 STUCK = 70
 """Exit code of a node whose fetch loop is stuck for good (EX_SOFTWARE)."""
+_TELL_SECONDS = 0.02
+"""A node that has not read what it was told is told the rest so often."""
 _ECHO = 0.02
 """A signal that comes again so soon is the same one, sent to the process and to its group."""
 _FAREWELL = 5.0
@@ -89,6 +91,7 @@ class Supervisor:
         self._quick_deaths: dict[int, int] = {}
         """How often in a row the child of that index has died right after its start."""
         self._link: socket.socket | None = None
+        self._outbox: link.Outbox | None = None
         self._stopping = ""
         self._signals: list[int] = []
         self._last_signal = (0, 0.0)
@@ -139,6 +142,8 @@ class Supervisor:
             # Before anything is made of the node's silence: what it has said is heard.
             self._vigil.look()
             self._listen()
+            if self._outbox is not None:
+                self._outbox.flush()
             for key, _mask in events:
                 if key.data is not None:
                     key.data()
@@ -166,6 +171,8 @@ class Supervisor:
             waits.append(1.0)
         if self._node_pid:
             waits.append(self._plan.limits.beat)
+        if self._outbox:
+            waits.append(_TELL_SECONDS)
         if self._plan.probes is not None and (wait := self._plan.probes.timeout()) is not None:
             waits.append(wait)
         return min(waits) if waits else None
@@ -199,15 +206,10 @@ class Supervisor:
         self._node_killed = True
         os.kill(self._node_pid, signal.SIGKILL)
 
-    def _tell_node(self, message: link.Message, fds: list[int] | None = None) -> None:
-        if self._link is None:
-            return
-        try:
-            link.send(self._link, message, fds)
-        except BlockingIOError:
-            # What it is told must not be lost, and the supervisor must not wait.
-            if self._node_pid and not self._node_killed:
-                self._kill_node("does not read what it is told")
+    def _tell_node(self, message: link.Message, fds: Iterable[int] = ()) -> None:
+        """Now or later: a node that is slow to read is no reason to wait, and whether it hangs its silence tells."""
+        if self._outbox is not None:
+            self._outbox.put(message, fds)
 
     def _answer(self, path: str) -> Answer | None:
         if path not in ("/live", "/ready"):
@@ -265,7 +267,7 @@ class Supervisor:
         predecessors = tuple(self._node_ids[-_PREDECESSORS:])
         node_id = os.urandom(8).hex()
         self._node_ids = [*predecessors, node_id]
-        self._link = ours
+        self._link, self._outbox = ours, link.Outbox(ours)
         self._node_started = time.monotonic()
         self._node_killed = False
         self._vigil.begin()
@@ -293,9 +295,8 @@ class Supervisor:
         child_end.close()
 
     def _introduce(self, index: int, pid: int, node_ends: tuple[socket.socket, int, int]) -> None:
-        sock, read_end, write_end = node_ends
-        self._tell_node(link.NewChild(index, pid, self._plan.slots), [sock.fileno(), read_end, write_end])
-        _close_node_ends(node_ends)
+        sock, *tokens = node_ends
+        self._tell_node(link.NewChild(index, pid, self._plan.slots), [sock.detach(), *tokens])
 
     def _respawn(self) -> None:
         if self._stopping:
@@ -377,11 +378,16 @@ class Supervisor:
                 self._selector.unregister(self._link)
             self._link.close()
             self._link = None
+        if self._outbox is not None:
+            self._outbox.close()
+            self._outbox = None
 
     def _leave_to_the_supervisor(self) -> None:
         """In a forked process: let go of what only the supervisor uses."""
         if self._link is not None:
             self._link.close()
+        if self._outbox is not None:
+            self._outbox.close()
         if self._selector is not None:
             self._selector.close()
         if self._plan.probes is not None:
