@@ -167,6 +167,25 @@ def test_a_node_that_is_slow_to_read_is_told_of_all_its_children(site: Site) -> 
         assert "The node" not in worker.log
 
 
+def test_when_the_node_dies_in_a_shutdown_what_runs_is_stopped(site: Site) -> None:
+    with site.worker(settings={"worker_lease": 2}) as worker:
+        result = site.call("gated", "a", 1)
+        site.wait_for_note("begun", "a")
+        worker.signal(signal.SIGTERM)
+        worker.wait_for("waiting for 1 running task")
+        os.kill(worker.node_pid, signal.SIGKILL)
+        worker.wait_for("The node .* was killed by SIGKILL during the shutdown")
+        # Its end could be told to nobody, and it will be run again.
+        site.open_gate("a")
+        assert worker.wait() == 1
+        assert site.notes() == ["begun a"]
+        assert worker.left_behind() == []
+    with site.worker():
+        assert result.get(timeout=WAIT) == 1
+    assert site.notes() == ["begun a", "begun a", "ended a"]
+    site.assert_nothing_left()
+
+
 def test_a_node_that_never_lives_long_is_given_up(site: Site) -> None:
     with site.worker() as worker:
         for attempt in range(5):

@@ -342,11 +342,17 @@ class Supervisor:
         pid, self._node_pid = self._node_pid, 0
         self._listen()
         self._hang_up()
+        how = self._exits.describe(status)
+        if status != 0 or not self._stopping:
+            # What its children were running cannot be reported any more, and will be run again: they must not go on.
+            self._kill_children()
         if self._stopping:
+            if status != 0:
+                logger.error("The node (pid %d) %s during the shutdown; what it held is run again.", pid, how)
             return 0 if status == 0 else 1
         if os.waitstatus_to_exitcode(status) == GIVE_UP:
             return GIVE_UP
-        logger.error("The node (pid %d) %s; starting another one.", pid, self._exits.describe(status))
+        logger.error("The node (pid %d) %s; starting another one.", pid, how)
         if self._node_killed or os.waitstatus_to_exitcode(status) == STUCK:
             self._vigil.vain += 1
             if self._vigil.vain >= self._plan.limits.nodes:
@@ -363,14 +369,15 @@ class Supervisor:
                 return 1
         else:
             self._node_quick_deaths = 0
-        # What its children were running cannot be reported any more, and will be run again: they must not go on.
+        self._respawn_at.clear()
+        self._respawn_at[-1] = time.monotonic() + (0.2 * self._node_quick_deaths)
+        return None
+
+    def _kill_children(self) -> None:
         for pid in self._children:
             self._killed_for_node.add(pid)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self._respawn_at.clear()
-        self._respawn_at[-1] = time.monotonic() + (0.2 * self._node_quick_deaths)
-        return None
 
     def _hang_up(self) -> None:
         if self._link is not None:
