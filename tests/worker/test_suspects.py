@@ -7,13 +7,18 @@ from collections.abc import Iterator
 
 import pytest
 
+from umbel import Umbel
 from umbel.core.frame import HISTORY_HEADER, Frame
 from umbel.ports import Delivery, Receipt
 from umbel.worker import exits
-from umbel.worker.crew import TRIAL_SECONDS, Crew
+from umbel.worker.crew import TRIAL_SECONDS, Child, Crew
 from umbel.worker.exits import OomWatch
 from umbel.worker.inflight import Held, Inflight
+from umbel.worker.journal import Journal
+from umbel.worker.node import Node
+from umbel.worker.settings import NodeSettings
 from umbel.worker.settlements import is_spared
+from umbel.worker.verdict import Judge
 
 from .test_crew import Pair, held
 
@@ -90,6 +95,23 @@ def test_nobody_is_the_culprit_among_several_without_a_trial(shared: tuple[Crew,
     assert pair.child.culprit() is None
     crew.offer([held(), held()])
     crew.deal(0.0)
+    assert pair.child.culprit() is None
+
+
+def test_who_is_left_when_the_node_has_killed_is_not_the_culprit(shared: tuple[Crew, Pair]) -> None:
+    """The call on whose account it was killed may just have ended: its report is among the last words."""
+    app = Umbel("tests", broker="memory://suspects", backend="memory://suspects", set_as_current=False)
+    settings = NodeSettings(name="w@h", id="1", queues=("q",), pool="threads", children=1, slots=4)
+    node = Node(settings, app.new_broker(), None, Judge(app, "w@h"), Journal())
+    crew, pair = shared
+    killed: list[Child] = []
+    node.crew, node.kill = crew, killed.append
+    revoked, next_one = held(), held()
+    crew.offer([revoked, next_one])
+    crew.deal(0.0)
+    node._revoke(revoked, terminate=True)
+    assert killed == [pair.child]
+    del pair.child.handed[revoked.seq]
     assert pair.child.culprit() is None
 
 

@@ -67,6 +67,8 @@ class Child:
         """How many calls it may run in its life."""
         self.ready = False
         self.gone = False
+        self.executed = False
+        """The node has killed it on account of one of its calls."""
         self.on_trial: Held | None = None
         """The suspect that it has begun last."""
         self._trial_ends = 0.0
@@ -116,7 +118,9 @@ class Child:
         self.on_trial, self._trial_ends = held, now + TRIAL_SECONDS
 
     def culprit(self) -> Held | None:
-        """The call on whose account it has died, as far as that is known."""
+        """The call on whose account it has died by itself, as far as that is known."""
+        if self.executed:
+            return None
         if len(self.handed) == 1:
             return next(iter(self.handed.values()))
         suspect = self.on_trial

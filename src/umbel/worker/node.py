@@ -100,10 +100,8 @@ class Node:
         )
         self._deaths = Deaths()
         self._burials: set[asyncio.Task[None]] = set()
-        self._deadlines = Deadlines(lambda child: self.kill(child))
-        self._leases = Leases(
-            settings, broker, self.inflight, self.crew, journal, self.health, lambda child: self.kill(child)
-        )
+        self._deadlines = Deadlines(self._execute)
+        self._leases = Leases(settings, broker, self.inflight, self.crew, journal, self.health, self._execute)
 
     # -- life ------------------------------------------------------------------------------------------
 
@@ -312,9 +310,8 @@ class Node:
         how = await self._deaths.of(child.pid, lambda: self.kill(child))
         faults.point("node.child_lost")
         calls = list(child.handed.values())
-        doomed = any(held.doomed for held in calls)
-        culprit = None if doomed else child.culprit()
-        known = doomed or culprit is not None
+        culprit = child.culprit()
+        known = child.executed or culprit is not None
         child.handed.clear()
         neighbours = []
         for held in calls:
@@ -487,7 +484,12 @@ class Node:
         for child in self.crew.children.values():
             if held.seq in child.handed and terminate and not child.gone:
                 held.doomed = "revoked"
-                self.kill(child)
+                self._execute(child)
+
+    def _execute(self, child: Child) -> None:
+        """Kill it on account of one of its calls: the others are not to blame, not even the last that is left."""
+        child.executed = True
+        self.kill(child)
 
     def _now(self) -> float:
         return time.monotonic()
