@@ -84,7 +84,7 @@ def test_a_fetch_that_hangs_in_a_living_loop_is_started_anew(site: Site) -> None
         wait_for_answer(worker, "/ready", 200)
         node = worker.node_pid
         (site.directory / "hang").touch()
-        assert "has not answered a fetch" in wait_for_answer(worker, "/ready", 503)["reason"]
+        assert "no fetch has been answered" in wait_for_answer(worker, "/ready", 503)["reason"]
         worker.wait_for("The fetch loop has not moved for 3 s")
         (site.directory / "hang").unlink()
         assert site.call("add", 1, 2).get(timeout=60) == 3

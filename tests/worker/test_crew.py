@@ -182,6 +182,32 @@ def test_slots_count() -> None:
     pair.close()
 
 
+def test_why_nothing_is_wanted() -> None:
+    team, pair = Crew(), Pair(0, 2)
+    assert team.hindrance() == "no child process is ready"
+    team.add(pair.child)
+    pair.child.ready = False
+    assert team.hindrance() == "no child process is ready"
+    pair.child.ready = True
+    team.offer([held()])
+    team.deal(0.0)
+    pair.child.retiring = True
+    assert team.wanted() == 0
+    assert "replaced when its last one has ended" in team.hindrance()
+    pair.child.retiring = False
+    suspect = held()
+    suspect.suspect = True
+    pair.child.put_on_trial(suspect, 0.0)
+    assert team.wanted() == 0
+    assert "runs alone" in team.hindrance()
+    pair.child.on_trial = None
+    team.offer([held()])
+    team.deal(0.0)
+    assert team.wanted() == 0
+    assert team.hindrance() == ""
+    pair.close()
+
+
 # -- taking back
 
 

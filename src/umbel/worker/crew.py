@@ -238,6 +238,18 @@ class Crew:
             return free + 2 * ahead - buffered
         return 0
 
+    def hindrance(self) -> str:
+        """Why it wants nothing, for people; "" when every slot is busy."""
+        children = [child for child in self.children.values() if child.ready and not child.gone]
+        idle = [child for child in children if len(child.handed) < child.slots]
+        if children and not idle:
+            return ""
+        if any(child.retiring for child in idle):
+            return "a child process gets no more tasks, and is replaced when its last one has ended"
+        if any(child.on_trial is not None for child in idle):
+            return "a task that was in a crash runs alone for a moment"
+        return "" if self.busy() else "no child process is ready"
+
     def offer(self, calls: list[Held], *, first: bool = False) -> None:
         """Put calls into the buffer."""
         if first:

@@ -60,7 +60,7 @@ class Health:
         self.stuck = ""
         """What the watchdog has found, until the loop moves again."""
         self.hindrance: Callable[[], str | None] = lambda: None
-        """Why the loop is right to wait for room: "" when every slot is busy; None: there is room."""
+        """Why the loop is right to wait for room, and asks for nothing: "" when every slot is busy; None: there is room."""
         self._waits_for_room = False
         self._full = False
         self._answered = now
@@ -179,7 +179,7 @@ def judge(health: NodeHealth | None, silent: float, *, patience: float, unanswer
     waited = health.unanswered + silent
     if waited > unanswered:
         doing = f" ({health.reason})" if health.reason else ""
-        return Verdict(True, False, f"the broker has not answered a fetch for {waited:.0f} s{doing}")
+        return Verdict(True, False, f"no fetch has been answered for {waited:.0f} s{doing}")
     return Verdict(True, True, "it fetches")
 
 

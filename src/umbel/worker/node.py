@@ -461,7 +461,7 @@ class Node:
         backlog = self.settler.backlog()
         if backlog > BACKLOG:
             return f"{backlog} endings have to be stored first"
-        return "" if self.crew.busy() else "no child process is ready"
+        return self.crew.hindrance()
 
     # -- hints -----------------------------------------------------------------------------------------
 
