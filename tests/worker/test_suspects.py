@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +13,7 @@ from umbel.core.frame import HISTORY_HEADER, Frame
 from umbel.ports import Delivery, Receipt
 from umbel.worker import exits
 from umbel.worker.crew import TRIAL_SECONDS, Child, Crew
-from umbel.worker.exits import OomWatch
+from umbel.worker.exits import Exits, OomWatch
 from umbel.worker.inflight import Held, Inflight
 from umbel.worker.journal import Journal
 from umbel.worker.node import Node
@@ -188,3 +189,27 @@ def test_the_counters_of_kills_are_read_from_the_system(
     group.write_text("oom_kill many\n")
     assert watch.has_killed()  # what cannot be read counts as none
     assert not watch.has_killed()
+    # What is older than two looks explains nothing; what is younger does, though one look lies between.
+    watch.look(10.0)
+    machine.write_text("oom_kill 3\n")
+    watch.look(13.0)
+    watch.look(15.9)
+    assert watch.has_killed()
+    machine.write_text("oom_kill 4\n")
+    watch.look(16.0)
+    watch.look(19.0)
+    assert not watch.has_killed()
+
+
+def test_what_the_worker_has_killed_did_not_want_memory(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = tmp_path / "vmstat"
+    machine.write_text("oom_kill 1\n")
+    monkeypatch.setattr(exits, "_VMSTAT", machine)
+    monkeypatch.setattr(exits, "_OWN_GROUP", tmp_path / "none")
+    ends = Exits()
+    machine.write_text("oom_kill 2\n")
+    assert ends.describe(signal.SIGKILL, ours=True) == "was killed by SIGKILL"
+    assert ends.describe(signal.SIGSEGV) == "was killed by SIGSEGV"
+    assert ends.describe(signal.SIGKILL) == "was killed by SIGKILL, probably for want of memory"

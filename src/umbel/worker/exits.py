@@ -6,6 +6,7 @@ import contextlib
 import os
 import pathlib
 import signal
+import time
 
 _VMSTAT = pathlib.Path("/proc/vmstat")
 _OWN_GROUP = pathlib.Path("/proc/self/cgroup")
@@ -28,29 +29,47 @@ def describe_exit(status: int) -> str:
     return f"exited with code {code}"
 
 
+_LOOK_SECONDS = 3.0
+"""A kill that was longer ago than twice this explains nothing. A large process takes a while to end."""
+
+
 class Exits:
-    """Of the processes of one worker. It notices what the kernel has killed between one end and the next."""
+    """Of the processes of one worker. It notices what the kernel has killed lately, if it is asked to look every second."""
 
     def __init__(self) -> None:
         self._oom = OomWatch()
 
-    def describe(self, status: int) -> str:
-        """``describe_exit``, and perhaps why."""
+    def look(self) -> None:
+        """Forget kills that are too old to explain anything."""
+        self._oom.look(time.monotonic())
+
+    def describe(self, status: int, *, ours: bool = False) -> str:
+        """``describe_exit``, and perhaps why. `ours`: this worker has killed it."""
         how = describe_exit(status)
-        starved = self._oom.has_killed()  # asked each time, so that old kills explain nothing new
-        return f"{how}, probably for want of memory" if starved and "SIGKILL" in how else how
+        starved = "SIGKILL" in how and not ours and self._oom.has_killed()
+        return f"{how}, probably for want of memory" if starved else how
 
 
 class OomWatch:
-    """``has_killed`` says whether the counters have moved since it was last asked."""
+    """``has_killed`` says whether the counters have moved within the last few seconds, and since it was last asked.
+
+    They are of the whole machine, so what another program was killed for must not be brought up weeks later.
+    """
 
     def __init__(self) -> None:
-        self._seen = _kills()
+        self._before = self._last = _kills()
+        self._looked = 0.0
+
+    def look(self, now: float) -> None:
+        """To be called every second or so."""
+        if now - self._looked >= _LOOK_SECONDS:
+            self._before, self._last, self._looked = self._last, _kills(), now
 
     def has_killed(self) -> bool:
         """Of the whole machine and of this process's control group; False where the system does not say."""
-        before, self._seen = self._seen, _kills()
-        return self._seen != before
+        before = self._before
+        self._before = self._last = _kills()
+        return self._before != before
 
 
 def _kills() -> tuple[int, int]:

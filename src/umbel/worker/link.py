@@ -47,7 +47,13 @@ class Beat(msgspec.Struct, array_like=True, tag=3):
     """Messages under lease, those in the buffer included."""
 
 
-Message = NewChild | ChildDied | Stop | Beat
+class Killing(msgspec.Struct, array_like=True, tag=4):
+    """node -> supervisor: it is about to kill this child, and nobody else is."""
+
+    pid: int
+
+
+Message = NewChild | ChildDied | Stop | Beat | Killing
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Message)

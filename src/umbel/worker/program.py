@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import logging
 import os
@@ -280,6 +281,13 @@ async def _node_main(
             elif isinstance(message, link.Stop):
                 node.stop(cold=message.mode == "cold")
 
+    def kill(child: Child) -> None:
+        # Told first, so that the supervisor looks for no other cause. One that does not read is not waited for.
+        with contextlib.suppress(OSError):
+            link.send(sock, link.Killing(child.pid))
+        child.kill()
+
+    node.kill = kill
     attaching: set[asyncio.Task[None]] = set()
     loop.add_reader(sock, readable)
     # With the pool solo nobody listens: the supervisor runs tasks.

@@ -75,6 +75,8 @@ class _Process(msgspec.Struct):
     pid: int
     index: int
     started: float
+    killed: bool = False
+    """By this worker itself."""
 
 
 class Supervisor:
@@ -141,6 +143,7 @@ class Supervisor:
             events = self._selector.select(self._timeout())
             # Before anything is made of the node's silence: what it has said is heard.
             self._vigil.look()
+            self._exits.look()
             self._listen()
             if self._outbox is not None:
                 self._outbox.flush()
@@ -193,6 +196,8 @@ class Supervisor:
                 return
             if isinstance(message, link.Beat):
                 self._vigil.heard(message)
+            elif isinstance(message, link.Killing) and message.pid in self._children:
+                self._children[message.pid].killed = True
 
     def _kill_node_that_hangs(self) -> None:
         if self._node_pid and not self._node_killed and self._vigil.hangs():
@@ -323,10 +328,11 @@ class Supervisor:
                 if code is not None:
                     return code
             elif pid in self._children:
+                self._listen()
                 self._child_ended(self._children.pop(pid), status)
 
     def _child_ended(self, child: _Process, status: int) -> None:
-        how = self._exits.describe(status)
+        how = self._exits.describe(status, ours=child.killed)
         self._tell_node(link.ChildDied(child.pid, how))
         if child.pid in self._killed_for_node:
             self._killed_for_node.discard(child.pid)
@@ -342,7 +348,7 @@ class Supervisor:
         pid, self._node_pid = self._node_pid, 0
         self._listen()
         self._hang_up()
-        how = self._exits.describe(status)
+        how = self._exits.describe(status, ours=self._node_killed)
         if status != 0 or not self._stopping:
             # What its children were running cannot be reported any more, and will be run again: they must not go on.
             self._kill_children()
@@ -374,7 +380,8 @@ class Supervisor:
         return None
 
     def _kill_children(self) -> None:
-        for pid in self._children:
+        for pid, child in self._children.items():
+            child.killed = True
             self._killed_for_node.add(pid)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
