@@ -235,9 +235,12 @@ class _Deadline:
             error.in_doubt = True
             raise error from exc
         pause = min(self._pause, self._longest) if self._longest else self._pause
-        if (self._most is not None and self._tries > self._most) or time.monotonic() + pause >= self._until:
+        spent = self._most is not None and self._tries > self._most
+        if exc.refused or spent or time.monotonic() + pause >= self._until:
             tries = "1 try" if self._tries == 1 else f"{self._tries} tries"
-            raise BrokerUnavailable(f"Nothing was sent, after {tries}: {exc}") from exc
+            error = BrokerUnavailable(f"Nothing was sent, after {tries}: {exc}")
+            error.refused = exc.refused
+            raise error from exc
         self._pause += self._step
         return pause
 

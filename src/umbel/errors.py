@@ -120,6 +120,9 @@ class OperationalError(UmbelError):
 
     in_doubt: bool = False
     """The request was sent and its answer was lost: it may have been carried out."""
+    refused: bool = False
+    """What was asked cannot be done as it is, now or later (a key of the server's holds something else than messages). Nothing
+    of it was."""
 
 
 class BrokerUnavailable(OperationalError):

@@ -22,6 +22,7 @@ from umbel.ports import (
     Record,
     Release,
     ResultStore,
+    Retry,
     Settlement,
     Signal,
 )
@@ -38,7 +39,7 @@ from umbel.worker.leases import Leases
 from umbel.worker.line import Line
 from umbel.worker.presence import Presence
 from umbel.worker.settings import NodeSettings
-from umbel.worker.settlements import is_spared, sentence, settlement_of, with_record
+from umbel.worker.settlements import buried, is_spared, sentence, settlement_of, with_record
 from umbel.worker.settler import Settler
 from umbel.worker.upkeep import Upkeep
 from umbel.worker.verdict import Judge
@@ -117,6 +118,7 @@ class Node:
             lease=self.settings.lease,
         )
         self.settler.on_flush = lambda: self.fetcher.credit()
+        self.settler.refused = self._refused
         self.fetcher = self._make_fetcher()
         await self._connection.open()
         fetching = asyncio.create_task(
@@ -400,6 +402,19 @@ class Node:
             self.journal.lease_lost(held)
         elif held.parked is not None:
             self._upkeep.parked(held.parked)
+
+    def _refused(self, seq: int, settlement: Settlement, reason: str) -> None:
+        """The broker will never take this settlement: what follows the call goes where no message can be stored."""
+        held = self.inflight.get(seq)
+        if held is not None and isinstance(settlement, Retry):
+            self._end(held, "refused", reason)  # there will be no next try: whoever waits for the result must know
+            return
+        instead = buried(settlement, f"its ending was refused: {reason}")
+        if instead is not None:
+            logger.error("Buried a message of queue %s, for its ending is refused: %s", settlement.receipt.queue, reason)
+            if held is not None:
+                held.settlement, held.parked = instead, None
+            self.settler.add(seq, instead)
 
     def _release(self, calls: Iterable[Held]) -> None:
         for held in calls:

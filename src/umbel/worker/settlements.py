@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from umbel.ports import Ack, Bury, Park, Receipt, Record, Release, Retry, Settlement
 from umbel.worker.inflight import Held
 from umbel.worker.ipc import Done
@@ -28,6 +30,17 @@ def with_record(settlement: Settlement | None, record: Record | None) -> Settlem
     if isinstance(settlement, (Ack, Retry, Bury)):
         settlement.record = record
     return settlement
+
+
+def buried(settlement: Settlement, reason: str) -> Bury | None:
+    """What to do instead of `settlement`, which the broker refuses as it is for `reason`: bury the message without what was to
+    follow, and without a record if that was refused too; None when there is nothing simpler left."""
+    if not isinstance(settlement, Bury):
+        record = settlement.record if isinstance(settlement, Ack) else None
+        return Bury(receipt=settlement.receipt, reason=reason, record=record)
+    if settlement.then:
+        return msgspec.structs.replace(settlement, then=())
+    return msgspec.structs.replace(settlement, record=None) if settlement.record is not None else None
 
 
 def is_spared(held: Held, *, known: bool) -> bool:

@@ -3,20 +3,27 @@
 While one batch is on its way the next one gathers, so a busy node settles by the hundred and an idle one at
 once. A batch that fails because the store is out of reach stays, and is tried again for as long as the node
 lives: settlements repeat safely, since a receipt opens only once.
+
+What the broker refuses for good is found by halves, so that the others of its batch do not wait for it: a settlement is
+replaced by a simpler one, which buries the message, and a record or a message that has nothing to settle is dropped.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import TypeVar
 
 from umbel import faults
 from umbel.errors import OperationalError
 from umbel.ports import Ack, Broker, Bury, Outgoing, Receipt, Record, ResultStore, Retry, Settlement
 from umbel.worker.pauses import pause_after
+from umbel.worker.settlements import buried
 
 logger = logging.getLogger("umbel.worker")
+
+T = TypeVar("T")
 
 BATCH = 500
 
@@ -43,6 +50,10 @@ class Settler:
         self._lease = lease
         self.on_flush: Callable[[], None] = lambda: None
         """Called whenever something has been stored."""
+        self.refused = self._bury
+        """Called with a settlement that the broker refuses, and why; adds another one."""
+        self._most = BATCH
+        """How many go at once: fewer while one that is refused is looked for."""
         self._settlements: list[tuple[int, Settlement]] = []
         self._records: list[Record] = []
         self._outgoing: list[Outgoing] = []
@@ -103,27 +114,75 @@ class Settler:
 
     async def _flush(self) -> None:
         # Records first: with a store of its own, "stored, then settled" can repeat but cannot lose.
-        records = self._records[:BATCH]
-        if records:
-            if self._store is not None:
-                await self._store.put(records)
-            faults.point("settler.recorded")
-            del self._records[: len(records)]
-        messages = self._outgoing[:BATCH]
-        if messages:
-            await self._broker.send(messages)
-            faults.point("settler.sent")
-            del self._outgoing[: len(messages)]
+        if self._records:
+            await self._pass_on(self._records, self._put)
+        if self._outgoing:
+            await self._pass_on(self._outgoing, self._send)
         if self._records or self._outgoing:
             return
-        batch = self._settlements[:BATCH]
+        batch = self._settlements[: self._most]
         if batch:
-            if not self._adopted:
-                await self._store_apart(batch)
-            stale = await self._broker.settle([settlement for _, settlement in batch])
+            try:
+                if not self._adopted:
+                    await self._store_apart(batch)
+                stale = await self._broker.settle([settlement for _, settlement in batch])
+            except OperationalError as exc:
+                self._narrow(len(batch), exc)
+                if len(batch) == 1:
+                    self._replace_first(exc)
+                return
             faults.point("settler.settled")
             del self._settlements[: len(batch)]
+            self._widen()
             self._tell(batch, stale)
+
+    async def _put(self, records: list[Record]) -> None:
+        if self._store is not None:
+            await self._store.put(records)
+        faults.point("settler.recorded")
+
+    async def _send(self, messages: list[Outgoing]) -> None:
+        await self._broker.send(messages)
+        faults.point("settler.sent")
+
+    # -- what is refused
+
+    async def _pass_on(self, waiting: list[T], carry: Callable[[list[T]], Awaitable[None]]) -> None:
+        """Carry the first of `waiting` to where they go. One that is refused is dropped: there is no message to bury."""
+        batch = waiting[: self._most]
+        try:
+            await carry(batch)
+        except OperationalError as exc:
+            self._narrow(len(batch), exc)
+            if len(batch) > 1:
+                return
+            logger.error("Dropped %s: %s", _called(batch[0]), exc)
+        else:
+            self._widen()
+        del waiting[: len(batch)]
+
+    def _narrow(self, tried: int, exc: OperationalError) -> None:
+        """Look for the one that is refused in the first half of so many. Raises `exc` when it is not about one of them."""
+        if not exc.refused:
+            raise exc
+        self._most = max(tried // 2, 1)
+
+    def _widen(self) -> None:
+        self._most = min(self._most * 2, BATCH)
+
+    def _replace_first(self, exc: OperationalError) -> None:
+        seq, settlement = self._settlements[0]
+        if buried(settlement, "") is None:
+            raise exc
+        del self._settlements[0]
+        self.refused(seq, settlement, str(exc))
+
+    def _bury(self, seq: int, settlement: Settlement, reason: str) -> None:
+        instead = buried(settlement, reason)
+        if instead is not None:
+            self.add(seq, instead)
+
+    # -- settling
 
     async def _store_apart(self, batch: list[tuple[int, Settlement]]) -> None:
         """Store the records of `batch` in a store that the broker cannot write to.
@@ -150,3 +209,10 @@ class Settler:
         lost = set(stale)
         for seq, settlement in batch:
             self._settled(seq, settlement.receipt in lost)
+
+
+def _called(item: object) -> str:
+    """A record or a message, for the log."""
+    if isinstance(item, Outgoing):
+        return f"a message for queue {item.queue} (task {item.frame.task_name}[{item.frame.task_id}])"
+    return f"a record of task {item.task_id}" if isinstance(item, Record) else repr(item)

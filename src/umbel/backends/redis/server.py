@@ -56,6 +56,10 @@ class Server:
             )
             error.in_doubt = exc.in_doubt
             return error
+        if text.startswith("WRONGTYPE") or "WRONGTYPE Operation" in text:  # the latter: of a script, before Redis 7
+            error = self._unavailable(f"Redis at {url} refused: {text}. Nothing was written.")
+            error.refused = True
+            return error
         if any(sign in text for sign in _FULL):
             return StoreFull(f"Redis at {url} takes nothing new: {text}. Nothing was written.")
         if text.startswith(_LOGIN):

@@ -70,10 +70,15 @@ class Settling:
             await self._server.connect()
             try:
                 return await self._try(batch, memo)
-            except BrokerUnavailable:
+            except BrokerUnavailable as exc:
+                if exc.refused:
+                    raise
                 memo.asked = True
                 return await self._try(batch, memo)
-        except BrokerUnavailable:
+        except BrokerUnavailable as exc:
+            if exc.refused:  # now, and had it come in before, it was then
+                self._doubts.pop(batch[0].receipt, None)
+                raise
             memo.asked = True
             while len(self._doubts) >= _MEMOS:
                 del self._doubts[next(iter(self._doubts))]

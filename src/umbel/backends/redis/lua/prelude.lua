@@ -20,7 +20,7 @@
 --   umbel:{q}:parked:frames, …   hash    sequence -> "count:priority:settled:length of reason:reason frame"
 --   umbel:{q}:parked:tasks       hash    sequence -> name of the task, where whoever parked it said so
 --   umbel:{q}:parked:names       hash    name of the task, or '' where nobody said it -> how many of it are parked
---   umbel:settled:<random>       string  what a batch of settlements was answered, for 15 s
+--   umbel:settled:<random>       string  what a batch of settlements was answered, for 600 s
 --
 -- A frame on a list carries what no field of Celery's can hold at the end of its JSON object, where other readers
 -- ignore it: ,"umbel":[count,settled] or ,"umbel":[count,settled,priority]. count: deliveries so far; settled: 1 when
@@ -138,6 +138,27 @@ end
 -- One message on its way into a queue, as seven arguments from `at` on: mode ("back", "front", "due"), queue,
 -- priority, milliseconds until due, dedupe key or "", its window in milliseconds, frame.
 local SENDING = 7
+
+-- What a key cannot take, nil when it can. Asked before the first write of a script, of every key that messages are sent to:
+-- Redis does not take back what was written before a write that it refuses, and anybody may have put something else where the
+-- list of a queue should be.
+local fit = {}
+local function unfit(name, kind)
+  local is = fit[name] or call('TYPE', name).ok
+  if is ~= 'none' and is ~= kind then
+    return 'WRONGTYPE the key ' .. name .. ' holds a ' .. is .. ' and cannot hold messages (a ' .. kind .. ')'
+  end
+  fit[name] = kind
+end
+
+-- The same for all keys of a sending.
+local function unfit_for(at)
+  local queue = ARGV[at + 1]
+  local wrong = unfit(prefix .. queue .. band_of(tonumber(ARGV[at + 2])).suffix, 'list')
+  if not wrong and ARGV[at] == 'due' then wrong = unfit(key(queue, 'due'), 'zset') end
+  return wrong
+end
+
 local named = {}
 local function send(at, now)
   local mode, queue, priority, dedupe = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 4]

@@ -1,5 +1,5 @@
--- Carry out settlements. First every token is checked, then everything is written, and only then is anything removed:
--- a write that the server refuses for lack of memory is the first one, and leaves all as it was.
+-- Carry out settlements. First every token is checked, and every key that messages go to; then everything is written, and
+-- only then is anything removed: a write that the server refuses for lack of memory is the first one, and leaves all as it was.
 --
 -- Loaded with record.lua and the prelude.
 --
@@ -9,7 +9,7 @@
 --           kind ("ack", "release", "uncounted", "bury", "park"), queue, token, reason, name of the task or "",
 --           1 when a record follows, else 0; the record: key, payload, ttl in ms or -1;
 --           how many sendings follow; the sendings, see `send` in prelude.lua
--- result  the positions (from 1) of the settlements whose token is stale; nothing was done for them
+-- result  the positions (from 1) of the settlements whose token is stale; nothing was done for them. An error: nothing was done
 
 local memo, word, store_db, broker_db = ARGV[own], ARGV[own + 1], ARGV[own + 2], ARGV[own + 3]
 local batch = sub(word, 2)
@@ -18,7 +18,7 @@ if answered and sub(answered, 1, #batch) == batch then return cjson.decode(sub(a
 
 local now = now_ms()
 local at, position = own + 4, 0
-local stale, live, records, seen, gone, order = {}, {}, {}, {}, {}, {}
+local stale, live, records, seen, gone, wrong = {}, {}, {}, {}, {}, nil
 
 while at <= #ARGV do
   position = position + 1
@@ -33,10 +33,17 @@ while at <= #ARGV do
     seen[item.token] = true
     live[#live + 1] = item
     if recorded then records[#records + 1] = item.record end
+    for s = 0, item.sendings - 1 do wrong = wrong or unfit_for(item.sent + s * SENDING) end
+    if item.kind == 'release' or item.kind == 'uncounted' then
+      local _, priority = told(item.token)
+      wrong = wrong or unfit(prefix .. item.queue .. band_of(priority).suffix, 'list')
+    end
   else
     stale[#stale + 1] = position
   end
 end
+
+if wrong then return redis.error_reply(wrong) end
 
 if #records > 0 then
   local elsewhere = store_db ~= broker_db
