@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -70,6 +71,41 @@ def test_a_batch_with_one_that_is_refused_is_not_begun(taken: RedisServer, bad: 
             # What is refused is not in doubt: the others are settled at once, under the same first receipt.
             assert list(await broker.settle([*endings[:2], endings[3]])) == []
             assert sorted(bodies(await drain(broker, 3))) == ["1", "next", "next"]
+
+    run_scenario(scenario())
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_send_is_refused_whole(taken: RedisServer, known: bool) -> None:
+    """The first one to a queue, which names it, and one to several lists are no exception."""
+
+    async def scenario() -> None:
+        async with opened(taken) as (broker, _):
+            if known:
+                await broker.send([task("before", "q"), task("before", "own")])
+                await asyncio.to_thread(broker.send_now, [task("before", "q"), task("before", "own")])
+                taken.command("DEL", "q", "own")
+            taken.command("HSET", "own", "somebody's", "field")
+            for batch in ([task("one", "own")], [task("one", "q"), task("two", "own"), task("three", "q")]):
+                for send in (broker.send, functools.partial(asyncio.to_thread, broker.send_now)):
+                    with pytest.raises(BrokerUnavailable, match="WRONGTYPE") as raised:
+                        await send(batch)
+                    assert raised.value.refused
+                    assert not raised.value.in_doubt
+            assert (await broker.depth(["q"]))["q"].waiting == 0
+            assert known or b"own" not in taken.command("SMEMBERS", TAKEN)  # type: ignore[operator]
+            await broker.send([task("one", "q"), task("two", "other"), task("three", "q")])
+            assert bodies(await drain(broker, 2)) == ["one", "three"]
+
+    run_scenario(scenario())
+
+
+def test_a_large_batch_keeps_its_order(taken: RedisServer) -> None:
+    async def scenario() -> None:
+        async with opened(taken) as (broker, _):
+            expected = [str(n) for n in range(9000)]
+            await broker.send([task(name) for name in expected])
+            assert bodies(await drain(broker, 9000)) == expected
 
     run_scenario(scenario())
 

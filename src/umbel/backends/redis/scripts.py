@@ -16,6 +16,7 @@ __all__ = [
     "NODES",
     "PRUNE_DEAD",
     "PURGE",
+    "PUSH",
     "PUT",
     "RECLAIM",
     "RESERVE",
@@ -67,6 +68,7 @@ def _read(name: str, *, after: tuple[str, ...] = ("prelude",), frees: bool = Fal
 ACK = _read("ack", after=(), frees=True)
 CLAIM = _read("claim", after=(), frees=True)
 PUT = _read("put", after=("record",))
+PUSH = _read("push")
 DEPTH = _read("depth")
 EXTEND = _read("extend", frees=True)
 FINISH = _read("finish", after=("record",), frees=True)

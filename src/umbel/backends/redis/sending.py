@@ -7,9 +7,9 @@ import time
 from collections.abc import Sequence
 
 from umbel.backends.redis.keys import Keys
-from umbel.backends.redis.scripts import SEND
+from umbel.backends.redis.scripts import PUSH, SEND, Script
 from umbel.backends.redis.server import Server
-from umbel.backends.redis.wire import Arg, Command
+from umbel.backends.redis.wire import Arg
 from umbel.core.envelope import PRIORITY_MAX, PRIORITY_MIN
 from umbel.core.frame import Frame
 from umbel.core.kombu_json import dump_frame
@@ -20,7 +20,7 @@ __all__ = ["Sender"]
 
 
 class Sender:
-    """Stores messages: with plain LPUSH what Celery could have sent, with a script what needs more."""
+    """Stores messages: with plain LPUSH what Celery could have sent to one queue, with a script what needs more."""
 
     def __init__(self, server: Server, keys: Keys, *, schedule_in_store: bool) -> None:
         self._server = server
@@ -41,10 +41,11 @@ class Sender:
             await self._server.within(timeout, lambda: self._send(batch))
 
     async def _send(self, batch: Sequence[Outgoing]) -> None:
-        if any(map(self._needs_script, batch)):
-            await self._server.run(SEND, *self._keys.header, *self._script_args(batch))
-        elif batch:
-            await self._server.calls(self._commands(batch))
+        script, args = self._request(batch)
+        if script is not None:
+            await self._server.run(script, *self._keys.header, *args)
+        elif args:
+            await self._server.call(*args)
         self._known.update(out.queue for out in batch)
 
     def send_now(self, batch: Sequence[Outgoing], timeout: float | None = None) -> None:
@@ -55,25 +56,28 @@ class Sender:
                 f"{self._keys.prefix}{out.queue}{self._keys.band(out.priority)[0]}", entry(out), until
             )
             return
-        if any(map(self._needs_script, batch)):
-            self._server.run_now(SEND, *self._keys.header, *self._script_args(batch), until=until)
-        elif batch:
-            self._server.calls_now(self._commands(batch), until)
+        script, args = self._request(batch)
+        if script is not None:
+            self._server.run_now(script, *self._keys.header, *args, until=until)
+        elif args:
+            self._server.calls_now([args], until)
         self._known.update(out.queue for out in batch)
 
-    def _commands(self, batch: Sequence[Outgoing]) -> list[Command]:
+    def _request(self, batch: Sequence[Outgoing]) -> tuple[Script | None, list[Arg]]:
+        """What stores `batch`, all of it or nothing: a script and its arguments, or else a command (empty for no messages)."""
+        if any(map(self._needs_script, batch)):
+            return SEND, self._script_args(batch)
         lists: dict[str, list[Arg]] = {}
         for out in batch:
             key = f"{self._keys.prefix}{out.queue}{self._keys.band(out.priority)[0]}"
             lists.setdefault(key, []).append(entry(out))
-        commands: list[Command] = [("LPUSH", key, *entries) for key, entries in lists.items()]
         fresh = {out.queue for out in batch} - self._known
-        if fresh:
-            commands.insert(0, ("SADD", self._keys.queues, *fresh))
-        if len(commands) > 1:
-            # Were one refused and another one not, an error would say that nothing was sent.
-            commands = [("MULTI",), *commands, ("EXEC",)]
-        return commands
+        if not fresh and len(lists) <= 1:
+            return None, [part for key, entries in lists.items() for part in ("LPUSH", key, *entries)]
+        args: list[Arg] = [len(fresh), *fresh]
+        for key, entries in lists.items():
+            args += (key, len(entries), *entries)
+        return PUSH, args
 
     def _needs_script(self, out: Outgoing) -> bool:
         priority = out.priority
