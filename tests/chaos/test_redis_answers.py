@@ -9,9 +9,11 @@ import pytest
 
 from chaos.proxy import FaultProxy
 from servers import RedisServer
-from umbel.backends import open_broker
-from umbel.errors import BrokerUnavailable
-from umbel.ports import Ack, Broker, Delivery, Frame, Outgoing, Receipt, Release, Settlement
+from umbel.backends import open_broker, open_store
+from umbel.backends.redis.broker import RedisBroker
+from umbel.errors import BrokerUnavailable, StoreFull
+from umbel.ports import Ack, Broker, Delivery, Frame, Outgoing, Receipt, Record, Release, Settlement
+from umbel.testing.conformance.harness import eventually
 
 LEASE = 60.0
 
@@ -114,3 +116,81 @@ def test_the_server_does_not_keep_more_for_every_batch(proxy: FaultProxy, server
     kept = server.command("KEYS", "umbel:settled:*")
     assert isinstance(kept, list)
     assert len(kept) <= 16
+
+
+def test_the_answer_is_kept_while_others_are_given(proxy: FaultProxy) -> None:
+    """Acknowledgements before the run, for example: they go out while the settler pauses."""
+
+    async def scenario() -> None:
+        broker = broker_behind(proxy)
+        await broker.open()
+        try:
+            taken = await take(broker, 40)
+            batch: list[Settlement] = [Ack(receipt=delivery.receipt) for delivery in taken[:5]]
+            await lose_the_answer(broker, proxy, batch)
+            for delivery in taken[5:]:  # more than there are places
+                assert list(await broker.settle([Ack(receipt=delivery.receipt)])) == []
+            assert list(await broker.settle(batch)) == []
+        finally:
+            await broker.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_doubt_outlives_a_server_that_takes_nothing(proxy: FaultProxy, server: RedisServer) -> None:
+    """It has become a replica before it is asked again."""
+
+    async def scenario() -> None:
+        broker = open_broker(f"redis://127.0.0.1:{proxy.port}/0")
+        await broker.open()
+        try:
+            taken = await take(broker, 5)
+            batch: list[Settlement] = [Ack(receipt=delivery.receipt) for delivery in taken]
+            proxy.swallow("answers")
+            settling = asyncio.create_task(broker.settle(batch))
+
+            async def carried_out() -> bool:
+                return server.command("HLEN", "umbel:{q}:held") == 0
+
+            await eventually(carried_out)
+            server.command("REPLICAOF", "127.0.0.1", "1")
+            proxy.heal()
+            proxy.cut()
+            with pytest.raises(StoreFull):
+                await settling
+            server.command("REPLICAOF", "NO", "ONE")
+            assert list(await broker.settle(batch)) == []
+        finally:
+            server.command("REPLICAOF", "NO", "ONE")
+            await broker.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "recorded"])
+def test_a_first_request_that_comes_in_last_changes_no_answer(server: RedisServer, kind: str) -> None:
+    """Both lay in the sockets of a server that stood still. Which one it reads first is not for us to say: this asks it in the
+    odd order."""
+    server.command("FLUSHALL")
+
+    async def scenario() -> None:
+        broker, store = open_broker(server.url()), open_store(server.url())
+        assert isinstance(broker, RedisBroker)
+        assert broker.adopt(store)
+        await broker.open()
+        try:
+            batch: list[Settlement] = []
+            for delivery in await take(broker, 3):
+                if kind == "recorded":
+                    record = Record(task_id="x", state="SUCCESS", payload=b"{}", ttl=60.0)
+                    batch.append(Ack(receipt=delivery.receipt, record=record))
+                else:
+                    batch.append(KINDS[kind](receipt=delivery.receipt))
+            settling = broker._settling
+            memo = settling._new_memo()
+            for memo.asked in (True, False, True):
+                assert list(await settling._try([*batch, batch[0]], memo)) == [batch[0].receipt]
+        finally:
+            await broker.close()
+
+    asyncio.run(scenario())

@@ -18,8 +18,10 @@ from umbel.ports import Ack, Bury, Park, Receipt, Record, Release, Retry, Settle
 __all__ = ["Settling"]
 
 _MEMOS = 16
-"""So many of the last batches are remembered, here (those without an answer) and by the server. A settler waits for one at a
-time; those of early acknowledgement do not come again."""
+"""So many of the last batches are remembered by the server. A settler waits for one at a time; those of early acknowledgement
+do not come again."""
+_DOUBTS = 8
+"""So many of them are remembered here, those without an answer: the others' places are used in turn."""
 _ACKS = 4000
 _RECORDS = 1000
 """The most that the quick scripts take: what they hand to ``unpack`` has to fit on Lua's stack."""
@@ -59,31 +61,40 @@ class Settling:
             return []
         first = batch[0].receipt
         length, memo = self._doubts.get(first, (len(batch), None))
-        stale = await self._settle(batch[:length], memo or _Memo(next(self._memos)))
+        stale = await self._settle(batch[:length], memo or self._new_memo())
         if length < len(batch):
             stale = [*stale, *await self.settle(batch[length:])]
         self._doubts.pop(first, None)
         return stale
 
     async def _settle(self, batch: Sequence[Settlement], memo: _Memo) -> Collection[Receipt]:
+        first = batch[0].receipt
+        await self._server.connect()
         try:
-            await self._server.connect()
             try:
                 return await self._try(batch, memo)
             except BrokerUnavailable as exc:
                 if exc.refused:
                     raise
-                memo.asked = True
+                self._doubt(first, len(batch), memo)
                 return await self._try(batch, memo)
         except BrokerUnavailable as exc:
             if exc.refused:  # now, and had it come in before, it was then
-                self._doubts.pop(batch[0].receipt, None)
-                raise
-            memo.asked = True
-            while len(self._doubts) >= _MEMOS:
-                del self._doubts[next(iter(self._doubts))]
-            self._doubts[batch[0].receipt] = (len(batch), memo)
+                self._doubts.pop(first, None)
             raise
+
+    def _doubt(self, first: Receipt, length: int, memo: _Memo) -> None:
+        """From now on, until there is an answer, the batch may have been carried out: whatever else becomes of it."""
+        memo.asked = True
+        self._doubts.pop(first, None)
+        while len(self._doubts) >= _DOUBTS:
+            del self._doubts[next(iter(self._doubts))]
+        self._doubts[first] = (length, memo)
+
+    def _new_memo(self) -> _Memo:
+        """In a place where nothing lies that may be asked for again."""
+        taken = {memo.key for _, memo in self._doubts.values()}
+        return _Memo(next(key for key in self._memos if key not in taken))
 
     async def _try(self, batch: Sequence[Settlement], memo: _Memo) -> Collection[Receipt]:
         acks = [item for item in batch if isinstance(item, Ack) and not item.then]

@@ -7,8 +7,17 @@
 
 local call = redis.call
 local batch = string.sub(ARGV[1], 2)
-local answered = string.sub(ARGV[1], 1, 1) == '?' and call('GET', KEYS[1])
-if answered and string.sub(answered, 1, #batch) == batch then return cjson.decode(string.sub(answered, #batch + 1)) end
+
+-- What this batch was answered before; nil when it was not carried out.
+local function told_before()
+  local answered = call('GET', KEYS[1])
+  if answered and string.sub(answered, 1, #batch) == batch then return cjson.decode(string.sub(answered, #batch + 1)) end
+end
+
+if string.sub(ARGV[1], 1, 1) == '?' then
+  local answer = told_before()
+  if answer then return answer end
+end
 
 local stale, at, before = {}, 2, 0
 for k = 2, #KEYS, 2 do
@@ -23,5 +32,8 @@ for k = 2, #KEYS, 2 do
   end
   at, before = last + 1, before + count
 end
+-- A first request that was held up may come in after the repeated one: what that was answered stays true.
+local earlier = #stale > 0 and told_before()
+if earlier then return earlier end
 call('SET', KEYS[1], batch .. cjson.encode(stale), 'PX', 600000)
 return stale

@@ -11,8 +11,17 @@
 
 local call = redis.call
 local batch = string.sub(ARGV[1], 2)
-local answered = string.sub(ARGV[1], 1, 1) == '?' and call('GET', KEYS[1])
-if answered and string.sub(answered, 1, #batch) == batch then return cjson.decode(string.sub(answered, #batch + 1)) end
+
+-- What this batch was answered before; nil when it was not carried out.
+local function told_before()
+  local answered = call('GET', KEYS[1])
+  if answered and string.sub(answered, 1, #batch) == batch then return cjson.decode(string.sub(answered, #batch + 1)) end
+end
+
+if string.sub(ARGV[1], 1, 1) == '?' then
+  local answer = told_before()
+  if answer then return answer end
+end
 
 local store_db, broker_db, at, position = ARGV[2], ARGV[3], 4, 0
 local stale, live, seen, gone = {}, {}, {}, {}
@@ -43,5 +52,8 @@ for k, tokens in pairs(gone) do
     call('ZREM', KEYS[k + 1], unpack(tokens))
   end
 end
+-- A first request that was held up may come in after the repeated one: what that was answered stays true.
+local earlier = #stale > 0 and told_before()
+if earlier then return earlier end
 call('SET', KEYS[1], batch .. cjson.encode(stale), 'PX', 600000)
 return stale

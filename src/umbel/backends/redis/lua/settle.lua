@@ -13,8 +13,17 @@
 
 local memo, word, store_db, broker_db = ARGV[own], ARGV[own + 1], ARGV[own + 2], ARGV[own + 3]
 local batch = sub(word, 2)
-local answered = sub(word, 1, 1) == '?' and call('GET', memo)
-if answered and sub(answered, 1, #batch) == batch then return cjson.decode(sub(answered, #batch + 1)) end
+
+-- What this batch was answered before; nil when it was not carried out.
+local function told_before()
+  local answered = call('GET', memo)
+  if answered and sub(answered, 1, #batch) == batch then return cjson.decode(sub(answered, #batch + 1)) end
+end
+
+if sub(word, 1, 1) == '?' then
+  local answer = told_before()
+  if answer then return answer end
+end
 
 local now = now_ms()
 local at, position = own + 4, 0
@@ -96,5 +105,8 @@ for queue, tokens in pairs(gone) do
     call('ZREM', key(queue, 'leases'), unpack(tokens, first, last))
   end
 end
+-- A first request that was held up may come in after the repeated one: what that was answered stays true.
+local earlier = #stale > 0 and told_before()
+if earlier then return earlier end
 call('SET', memo, batch .. cjson.encode(stale), 'PX', 600000)
 return stale
