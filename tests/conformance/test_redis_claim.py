@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from servers import RedisServer
 from umbel.backends import open_broker
+from umbel.backends.redis.broker import RedisBroker
 from umbel.core.kombu_json import dump_frame
 from umbel.ports import Ack, Broker, Delivery, Release
 from umbel.testing.conformance.harness import LONG, SHORT, bodies, drain, eventually, run_scenario, task
@@ -143,6 +145,45 @@ def test_a_burst_comes_in_batches(redis_server: RedisServer) -> None:
             calls += 1
         assert bodies(taken) == [f"{n}" for n in range(200)]
         assert calls <= 4
+        await broker.close()
+        await other.close()
+
+    run_scenario(scenario())
+
+
+def test_a_message_that_comes_while_another_one_is_taken_is_not_left(redis_server: RedisServer) -> None:
+    """To another queue: it wakes a reserve that is about to return with what woke it before. The next one must look for it at
+    once, and not after the five seconds in which a queue is believed to be empty."""
+
+    async def scenario() -> None:
+        broker, other = open_broker(redis_server.url()), open_broker(redis_server.url())
+        assert isinstance(broker, RedisBroker)
+        await broker.open()
+        await other.open()
+        claim = broker._claim
+
+        async def slow_claim(*args: Any) -> list[Delivery]:
+            claimed = await claim(*args)
+            await other.send([task("two", "b")])
+
+            async def rung() -> bool:
+                return all(bell.is_set() for bell in broker._wait_room()._bells)
+
+            await eventually(rung)
+            return claimed
+
+        broker._claim = slow_claim
+        waiting = asyncio.ensure_future(broker.reserve(["a", "b"], limit=1, lease=LONG, wait=LONG))
+
+        async def all_blocked() -> bool:
+            return b"blocked_clients:8" in redis_server.command("INFO", "clients")
+
+        await eventually(all_blocked)
+        await other.send([task("one", "a")])
+        assert bodies(await waiting) == ["one"]
+        begun = time.monotonic()
+        assert bodies(await broker.reserve(["a", "b"], limit=1, lease=LONG, wait=LONG)) == ["two"]
+        assert time.monotonic() - begun < 4
         await broker.close()
         await other.close()
 

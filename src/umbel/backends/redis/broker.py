@@ -138,23 +138,27 @@ class RedisBroker:
         deadline = loop.time() + wait
         waiting = self._wait_room()
         with waiting.session(names) as bell:
-            # The last call found less than it had room for: there is nothing now, or the blocked connections will say so.
-            pause = self._quiet_for(names, loop.time()) if wait > 0 else 0.0
-            while True:
-                if pause > 0:
-                    await waiting.wait(bell, names, min(deadline - loop.time(), pause))
-                moved = bell.answer()
-                if moved is not None:
-                    claimed = await self._claim(moved, names, lease, holder)
-                    if claimed:
-                        return claimed
-                most = min(limit, _MOST)
-                deliveries, upcoming = await self._take(names, most, lease, holder)
-                now = loop.time()
-                pause = _RECHECK if upcoming is None else min(upcoming, _RECHECK)
-                self._quiet = (names, now + pause) if len(deliveries) < most else None
-                if deliveries or now >= deadline:
-                    return deliveries
+            try:
+                # The last call found less than it had room for: there is nothing now, or the blocked connections will say so.
+                pause = self._quiet_for(names, loop.time()) if wait > 0 else 0.0
+                while True:
+                    if pause > 0:
+                        await waiting.wait(bell, names, min(deadline - loop.time(), pause))
+                    moved = bell.answer()
+                    if moved is not None:
+                        claimed = await self._claim(moved, names, lease, holder)
+                        if claimed:
+                            return claimed
+                    most = min(limit, _MOST)
+                    deliveries, upcoming = await self._take(names, most, lease, holder)
+                    now = loop.time()
+                    pause = _RECHECK if upcoming is None else min(upcoming, _RECHECK)
+                    self._quiet = (names, now + pause) if len(deliveries) < most else None
+                    if deliveries or now >= deadline:
+                        return deliveries
+            finally:
+                if bell.is_set():  # on our way out: what it rang for lies where only a look into the queues finds it
+                    self._quiet = None
 
     def _quiet_for(self, queues: tuple[str, ...], now: float) -> float:
         """In how many seconds these queues must be looked at though nothing has woken us; 0: at once."""
