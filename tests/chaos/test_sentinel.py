@@ -6,8 +6,10 @@ So these tests wait until the replica has everything, and then nothing may be mi
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import pathlib
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,6 +17,8 @@ import pytest
 
 from chaos.ledger import Ledger
 from servers import RedisServer, command, sentinel
+from umbel.backends import open_broker
+from umbel.testing.conformance.harness import run_scenario, task
 from worker.harness import Site, Worker, eventually
 
 TASKS = 500
@@ -92,6 +96,37 @@ def make_ledger(directory: pathlib.Path, port: int) -> Ledger:
     site.app.conf.broker_transport_options = {"master_name": NAME}
     site.app.conf.result_backend_transport_options = {"master_name": NAME}
     return Ledger(site)
+
+
+@pytest.fixture
+def mute() -> Iterator[socket.socket]:
+    """What is left of a machine when its processes hang: it accepts connections, and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening
+
+
+@pytest.mark.parametrize("way", ["in a loop", "in a thread"])
+def test_a_first_sentinel_that_does_not_answer(tmp_path: pathlib.Path, mute: socket.socket, way: str) -> None:
+    """The second one is asked while there is time, and the next time it is asked first."""
+    with RedisServer(tmp_path / "master") as master, sentinel(tmp_path / "sentinel", master, NAME) as port:
+        url = f"sentinel://127.0.0.1:{mute.getsockname()[1]};127.0.0.1:{port}/0"
+        options = {"master_name": NAME, "socket_connect_timeout": 3.0}
+
+        async def work() -> None:
+            broker = open_broker(url, options)
+            if way == "in a loop":
+                await broker.send([task("one")])
+            else:
+                await asyncio.to_thread(broker.send_now, [task("one")])
+            await broker.close()
+
+        for _ in range(3):
+            run_scenario(work())
+        assert master.command("LLEN", "q") == 3
+    mute.settimeout(0)
+    mute.accept()[0].close()
+    with pytest.raises(BlockingIOError):  # only once
+        mute.accept()
 
 
 def test_a_master_that_dies(pair: Pair) -> None:

@@ -185,6 +185,7 @@ class Wire(asyncio.Protocol):
     ) -> Wire:
         """A connection that has logged in. Raises Lost, and Refusal when the server refuses the login."""
         loop = asyncio.get_running_loop()
+        until = time.monotonic() + options.socket_connect_timeout
 
         def factory() -> Wire:
             return cls(timeout or options.socket_timeout, on_push)
@@ -192,7 +193,7 @@ class Wire(asyncio.Protocol):
         try:
             async with asyncio.timeout(options.socket_connect_timeout):
                 if address.sentinel:
-                    address = await asyncio.to_thread(find_master, address, options)
+                    address = await asyncio.to_thread(find_master, address, options, until)
                 if address.path is not None:
                     _, wire = await loop.create_unix_connection(factory, address.path)
                 else:
@@ -348,13 +349,25 @@ class SyncWire:
         self._sock.close()
 
 
-def find_master(address: Address, options: Options, until: float | None = None) -> Address:
-    """Ask the sentinels, one after the other, where the master is. Raises Lost when none knows `until` then."""
+_answered: dict[tuple[tuple[str, int], ...], tuple[str, int]] = {}
+"""Of several sentinels the one that answered last: it is asked first. One whose machine is gone costs its share of the time."""
+
+
+def find_master(address: Address, options: Options, until: float) -> Address:
+    """Ask the sentinels, one after the other, where the master is. Raises Lost when none has said it `until` then.
+
+    What is left of the time is shared by those that are still to be asked, and the master: one that does not answer must not
+    keep us from asking the others.
+    """
     if not options.master_name:
         raise Lost("sentinel:// needs the transport option master_name")
     login = options.sentinel_kwargs
     said: list[str] = []
-    for host, port in address.hosts:
+    best = _answered.get(address.hosts)
+    hosts = sorted(address.hosts, key=lambda host: host != best)
+    for asked, (host, port) in enumerate(hosts):
+        now = time.monotonic()
+        share = now + max(until - now, 0) / (len(hosts) - asked + 1)
         sentinel = Address(
             url=address.url,
             hosts=((host, port),),
@@ -363,7 +376,7 @@ def find_master(address: Address, options: Options, until: float | None = None) 
             tls=address.tls if login.get("ssl") else None,
         )
         try:
-            wire = SyncWire(sentinel, options, until)
+            wire = SyncWire(sentinel, options, share)
         except (Lost, Refusal) as exc:
             said.append(f"{host}:{port}: {exc}")
             continue
@@ -375,6 +388,7 @@ def find_master(address: Address, options: Options, until: float | None = None) 
         finally:
             wire.close()
         if isinstance(answer, list) and len(answer) == 2:
+            _answered[address.hosts] = (host, port)
             where = (answer[0].decode(), int(answer[1]))
             return Address(
                 url=address.url,
