@@ -25,6 +25,8 @@ class Failing:
         self._inner, self._log, self._name = inner, log, name
         self.failures = 0
         self.hold: asyncio.Event | None = None
+        self.answered: Callable[[], None] = lambda: None
+        """Called when the lease of something has been asked for, before it is known."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -41,6 +43,12 @@ class Failing:
 
     async def settle(self, batch: Sequence[Settlement]) -> Collection[Receipt]:
         stale: Collection[Receipt] = await self._pass("settle", batch)
+        self.answered()
+        return stale
+
+    async def extend(self, receipts: Collection[Receipt], *, lease: float) -> Collection[Receipt]:
+        stale: Collection[Receipt] = await self._inner.extend(receipts, lease=lease)
+        self.answered()
         return stale
 
     async def send(self, batch: Sequence[Outgoing]) -> None:
@@ -234,6 +242,37 @@ def test_what_follows_without_a_settlement_is_sent() -> None:
             it.settler.send([Outgoing(frame=frame("next"), queue="q")])
             await it.settler.drained()
             assert [message.task_id for message in await it.real.browse("waiting")] == ["next"]
+
+    run(main)
+
+
+@pytest.mark.parametrize("adopted", [True, False])
+def test_a_receipt_that_is_replaced_while_it_is_settled(adopted: bool) -> None:
+    """The lease had ended, and the message came back to this node: what is answered is about the old receipt."""
+
+    async def main() -> None:
+        async with bench(adopted=adopted) as it:
+            await it.real.send([Outgoing(frame=frame(str(n)), queue="q") for n in range(3)])
+            taken = list(await it.real.reserve(["q"], limit=3, lease=0.01, wait=1))
+            endings = [
+                Ack(receipt=each.receipt, record=record(str(n)), then=(Outgoing(frame=frame("next"), queue="n"),))
+                for n, each in enumerate(taken)
+            ]
+            again: dict[str, Receipt] = {}
+            while len(again) < 3:  # their leases end
+                for each in await it.real.reserve(["q"], limit=3, lease=60, wait=1):
+                    assert each.frame is not None
+                    again[each.frame.task_id] = each.receipt
+            # The first and the last are known to have come back before they are settled, the second one is not.
+            endings[0].receipt, endings[2].receipt = again["0"], again["2"]
+            it.broker.answered = lambda: setattr(endings[1], "receipt", again["1"])
+            for seq, ending in enumerate(endings):
+                it.settler.add(seq, ending)
+            await it.settler.drained()
+            assert sorted(it.settled) == [(0, False), (1, False), (2, False)]
+            assert (await it.real.depth(["q"]))["q"].held == 0
+            assert (await it.real.depth(["n"]))["n"].waiting == 3
+            assert set(await it.real_store.get(["0", "1", "2"])) == {"0", "1", "2"}
 
     run(main)
 

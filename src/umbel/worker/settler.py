@@ -122,9 +122,12 @@ class Settler:
             return
         batch = self._settlements[: self._most]
         if batch:
+            receipts = [settlement.receipt for _, settlement in batch]
             try:
                 if not self._adopted:
                     await self._store_apart(batch)
+                    if receipts != [settlement.receipt for _, settlement in batch]:
+                        return  # one has come back to this node, and must be fenced anew
                 stale = await self._broker.settle([settlement for _, settlement in batch])
             except OperationalError as exc:
                 self._narrow(len(batch), exc)
@@ -134,7 +137,7 @@ class Settler:
             faults.point("settler.settled")
             del self._settlements[: len(batch)]
             self._widen()
-            self._tell(batch, stale)
+            self._tell(receipts, batch, stale)
 
     async def _put(self, records: list[Record]) -> None:
         if self._store is not None:
@@ -202,13 +205,23 @@ class Settler:
         if self._store is not None and records:
             await self._store.put(records)
             faults.point("settler.stored")
-        for _, _, settlement in recorded:
-            settlement.record = None
+        for receipt, _, settlement in recorded:
+            if settlement.receipt is receipt:
+                settlement.record = None
 
-    def _tell(self, batch: list[tuple[int, Settlement]], stale: Collection[Receipt]) -> None:
+    def _tell(
+        self, receipts: list[Receipt], batch: list[tuple[int, Settlement]], stale: Collection[Receipt]
+    ) -> None:
+        """`receipts`: those that `batch` was sent with. What has come back to this node meanwhile has another one, which is
+        still to be settled."""
         lost = set(stale)
-        for seq, settlement in batch:
-            self._settled(seq, settlement.receipt in lost)
+        again = []
+        for receipt, entry in zip(receipts, batch, strict=True):
+            if entry[1].receipt is receipt:
+                self._settled(entry[0], receipt in lost)
+            else:
+                again.append(entry)
+        self._settlements[:0] = again
 
 
 def _called(item: object) -> str:
