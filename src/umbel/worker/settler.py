@@ -50,7 +50,7 @@ class Settler:
         self._lease = lease
         self.on_flush: Callable[[], None] = lambda: None
         """Called whenever something has been stored."""
-        self.refused = self._bury
+        self.refused: Callable[[int, Settlement, str], None] = self._bury
         """Called with a settlement that the broker refuses, and why; adds another one."""
         self._most = BATCH
         """How many go at once: fewer while one that is refused is looked for."""
