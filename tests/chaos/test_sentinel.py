@@ -109,7 +109,7 @@ def mute() -> Iterator[socket.socket]:
 def test_a_first_sentinel_that_does_not_answer(tmp_path: pathlib.Path, mute: socket.socket, way: str) -> None:
     """The second one is asked while there is time, and the next time it is asked first."""
     with RedisServer(tmp_path / "master") as master, sentinel(tmp_path / "sentinel", master, NAME) as port:
-        url = f"sentinel://127.0.0.1:{mute.getsockname()[1]};127.0.0.1:{port}/0"
+        url = f"sentinel://127.0.0.1:{mute.getsockname()[1]};sentinel://127.0.0.1:{port}/0"
         options = {"master_name": NAME, "socket_connect_timeout": 3.0}
 
         async def work() -> None:

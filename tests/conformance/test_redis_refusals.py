@@ -206,7 +206,9 @@ def test_a_worker_goes_on(app: Umbel) -> None:
     with start_worker(app, concurrency=2):
         linked = [add.apply_async((n, n), link=add.s(n).set(queue=TAKEN)) for n in range(3)]
         retried = again.delay()
-        assert app.results([add.delay(n, n) for n in range(9)]).get(timeout=PATIENCE) == [2 * n for n in range(9)]
+        assert app.results([add.delay(n, n) for n in range(9)]).get(timeout=PATIENCE) == [
+            2 * n for n in range(9)
+        ]
         assert app.results(linked).get(timeout=PATIENCE) == [0, 2, 4]
         with pytest.raises(UmbelError, match=f"the key {TAKEN} holds a set"):
             retried.get(timeout=PATIENCE)  # there is no next try

@@ -255,7 +255,11 @@ def test_a_receipt_that_is_replaced_while_it_is_settled(adopted: bool) -> None:
             await it.real.send([Outgoing(frame=frame(str(n)), queue="q") for n in range(3)])
             taken = list(await it.real.reserve(["q"], limit=3, lease=0.01, wait=1))
             endings = [
-                Ack(receipt=each.receipt, record=record(str(n)), then=(Outgoing(frame=frame("next"), queue="n"),))
+                Ack(
+                    receipt=each.receipt,
+                    record=record(str(n)),
+                    then=(Outgoing(frame=frame("next"), queue="n"),),
+                )
                 for n, each in enumerate(taken)
             ]
             again: dict[str, Receipt] = {}

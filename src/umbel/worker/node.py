@@ -39,7 +39,7 @@ from umbel.worker.leases import Leases
 from umbel.worker.line import Line
 from umbel.worker.presence import Presence
 from umbel.worker.settings import NodeSettings
-from umbel.worker.settlements import buried, is_spared, sentence, settlement_of, with_record
+from umbel.worker.settlements import is_spared, sentence, settlement_of, with_record
 from umbel.worker.settler import Settler
 from umbel.worker.upkeep import Upkeep
 from umbel.worker.verdict import Judge
@@ -404,17 +404,14 @@ class Node:
             self._upkeep.parked(held.parked)
 
     def _refused(self, seq: int, settlement: Settlement, reason: str) -> None:
-        """The broker will never take this settlement: what follows the call goes where no message can be stored."""
+        """The broker will never take this settlement: what was to follow cannot be stored where it should be."""
         held = self.inflight.get(seq)
         if held is not None and isinstance(settlement, Retry):
-            self._end(held, "refused", reason)  # there will be no next try: whoever waits for the result must know
+            self._end(held, "refused", reason)  # there is no next try: whoever waits for the result must know
             return
-        instead = buried(settlement, f"its ending was refused: {reason}")
-        if instead is not None:
-            logger.error("Buried a message of queue %s, for its ending is refused: %s", settlement.receipt.queue, reason)
-            if held is not None:
-                held.settlement, held.parked = instead, None
-            self.settler.add(seq, instead)
+        instead = self.settler.bury(seq, settlement, reason)
+        if held is not None:
+            held.settlement, held.parked = instead, None
 
     def _release(self, calls: Iterable[Held]) -> None:
         for held in calls:

@@ -50,7 +50,7 @@ class Settler:
         self._lease = lease
         self.on_flush: Callable[[], None] = lambda: None
         """Called whenever something has been stored."""
-        self.refused: Callable[[int, Settlement, str], None] = self._bury
+        self.refused: Callable[[int, Settlement, str], object] = self.bury
         """Called with a settlement that the broker refuses, and why; adds another one."""
         self._most = BATCH
         """How many go at once: fewer while one that is refused is looked for."""
@@ -180,10 +180,15 @@ class Settler:
         del self._settlements[0]
         self.refused(seq, settlement, str(exc))
 
-    def _bury(self, seq: int, settlement: Settlement, reason: str) -> None:
-        instead = buried(settlement, reason)
+    def bury(self, seq: int, settlement: Settlement, reason: str) -> Settlement | None:
+        """Do the next best thing instead of `settlement`, which is refused for `reason`, and say what that is."""
+        instead = buried(settlement, f"its ending was refused: {reason}")
         if instead is not None:
+            logger.error(
+                "Burying a message of queue %s, whose ending is refused: %s", instead.receipt.queue, reason
+            )
             self.add(seq, instead)
+        return instead
 
     # -- settling
 

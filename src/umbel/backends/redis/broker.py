@@ -157,7 +157,7 @@ class RedisBroker:
                     if deliveries or now >= deadline:
                         return deliveries
             finally:
-                if bell.is_set():  # on our way out: what it rang for lies where only a look into the queues finds it
+                if bell.is_set():  # on our way out: what it rang for is found by a look into the queues alone
                     self._quiet = None
 
     def _quiet_for(self, queues: tuple[str, ...], now: float) -> float:

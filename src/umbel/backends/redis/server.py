@@ -56,7 +56,9 @@ class Server:
             )
             error.in_doubt = exc.in_doubt
             return error
-        if text.startswith("WRONGTYPE") or "WRONGTYPE Operation" in text:  # the latter: of a script, before Redis 7
+        if (
+            text.startswith("WRONGTYPE") or "WRONGTYPE Operation" in text
+        ):  # the latter: of a script, before Redis 7
             error = self._unavailable(f"Redis at {url} refused: {text}. Nothing was written.")
             error.refused = True
             return error
