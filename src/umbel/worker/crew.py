@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -18,6 +19,8 @@ from collections.abc import Callable
 from umbel import faults
 from umbel.worker.inflight import Held
 from umbel.worker.ipc import Handed, encode
+
+logger = logging.getLogger("umbel.worker")
 
 AHEAD_SECONDS = 0.010
 """How much work a child is handed before it has reported the previous one."""
@@ -249,6 +252,15 @@ class Crew:
         if any(child.on_trial is not None for child in idle):
             return "a task that was in a crash runs alone for a moment"
         return "" if self.busy() else "no child process is ready"
+
+    def overweight(self, limit: int | None) -> list[Child]:
+        """Children that use more than `limit` KiB and have not been retired for it yet; None: there is no limit."""
+        if limit is None:
+            return []
+        found = [c for c in self.children.values() if not c.retiring and c.resident_kib() > limit]
+        for child in found:
+            logger.info("Child %d uses more than %d KiB: it is replaced after its task.", child.pid, limit)
+        return found
 
     def offer(self, calls: list[Held], *, first: bool = False) -> None:
         """Put calls into the buffer."""

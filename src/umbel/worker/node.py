@@ -448,18 +448,11 @@ class Node:
             self.fetcher.credit()
 
     async def _watch(self) -> None:
-        limit = self.settings.max_memory_per_child
         while True:
             await asyncio.sleep(1.0)
-            if limit is None:
-                continue
-            for child in list(self.crew.children.values()):
-                if not child.retiring and child.resident_kib() > limit:
-                    logger.info(
-                        "Child %d uses more than %d KiB: it is replaced after its task.", child.pid, limit
-                    )
-                    self._retire(child)
-                    self._retire_if_due(child)
+            for child in self.crew.overweight(self.settings.max_memory_per_child):
+                self._retire(child)
+                self._retire_if_due(child)
 
     # -- how it is --------------------------------------------------------------------------------------
 
