@@ -368,10 +368,10 @@ class Broker(Protocol):
         """
         ...
 
-    async def prune_dead(self, *, age: float | None, most: int | None) -> int:
+    async def prune_dead(self, *, age: float | None, most: int | None, limit: int) -> int:
         """Delete dead letters that have lain there for longer than `age` seconds and, of each queue, the oldest beyond
-        the `most` newest; None: no bound. Does a bounded amount of work; what is left is for the next call. Returns how
-        many were deleted."""
+        the `most` newest; None: no bound. No more than `limit` (1 to 4000) at a time: when so many were deleted, more may be
+        left. Every queue gets its turn. Returns how many were deleted."""
         ...
 
     async def unpark(self, tasks: Collection[str]) -> int:

@@ -22,6 +22,8 @@ UNPARK_SECONDS = 30.0
 BOUNCE_SECONDS = 3.0
 """But no further when another worker has just parked something: an idle worker of old may be quicker again and again."""
 PRUNE_SECONDS = 60.0
+PRUNED_AT_ONCE = 2000
+"""Dead letters that one call deletes at most: it must not keep others from the broker for long."""
 
 
 class Upkeep:
@@ -98,7 +100,11 @@ class Upkeep:
         age, most = self._settings.dead_letter_expires, self._settings.dead_letter_limit
         if age is None and most is None:
             return
-        count = await self._broker.prune_dead(age=age, most=most)
+        count = deleted = await self._broker.prune_dead(age=age, most=most, limit=PRUNED_AT_ONCE)
+        while deleted >= PRUNED_AT_ONCE:
+            await asyncio.sleep(0)
+            deleted = await self._broker.prune_dead(age=age, most=most, limit=PRUNED_AT_ONCE)
+            count += deleted
         if count:
             logger.warning(
                 "Deleted %d dead letters that were too old (dead_letter_expires) or too many (dead_letter_limit).",

@@ -197,7 +197,7 @@ class MemoryBroker:
                 message.priority = frame_priority(frame)
             return bool(found)
 
-    async def prune_dead(self, *, age: float | None, most: int | None) -> int:
+    async def prune_dead(self, *, age: float | None, most: int | None, limit: int) -> int:
         with self._place.use() as place:
             since = None if age is None else time.time() - age
             by_queue: dict[str, list[Message]] = {}
@@ -211,9 +211,9 @@ class MemoryBroker:
                 doomed += [
                     m for i, m in enumerate(dead) if i < surplus or (since is not None and m.since < since)
                 ]
-            for message in doomed:
+            for message in doomed[:limit]:
                 del place.messages[message.id]
-            return len(doomed)
+            return len(doomed[:limit])
 
     async def unpark(self, tasks: Collection[str]) -> int:
         with self._place.use() as place:

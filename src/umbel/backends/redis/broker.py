@@ -334,8 +334,8 @@ class RedisBroker:
     async def rewrite(self, key: str, frame: Frame) -> bool:
         return await self._shelves.rewrite(key, frame)
 
-    async def prune_dead(self, *, age: float | None, most: int | None) -> int:
-        return await self._shelves.prune_dead(await self.queues(), age, most)
+    async def prune_dead(self, *, age: float | None, most: int | None, limit: int) -> int:
+        return await self._shelves.prune_dead(await self.queues(), age, most, limit)
 
     async def unpark(self, tasks: Collection[str]) -> int:
         return await self._shelves.unpark(tasks, await self.queues())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Literal
@@ -20,8 +21,6 @@ __all__ = ["Shelves", "decode"]
 
 _MARK = re.compile(rb',\s*"umbel":\s*\[(\d+),\s*\d,?\s*-?\d*\]}$')
 _STRETCH = 2000
-_PRUNED = 4000
-"""Dead letters that one call deletes at most: what the script hands to ``unpack`` has to fit on Lua's stack."""
 
 
 def decode(raw: bytes) -> tuple[Frame | None, str]:
@@ -87,12 +86,13 @@ class Shelves:
             taken += int(await self._server.run(UNSHELVE, *self._keys.header, shelf, action, *some))
         return taken
 
-    async def prune_dead(self, queues: Sequence[str], age: float | None, most: int | None) -> int:
+    async def prune_dead(self, queues: Sequence[str], age: float | None, most: int | None, limit: int) -> int:
         """See ``Broker.prune_dead``."""
         if not queues:
             return 0
-        bounds = (-1 if age is None else round(age * 1000), -1 if most is None else most, _PRUNED)
-        return int(await self._server.run(PRUNE_DEAD, *self._keys.header, *bounds, *queues))
+        bounds = (-1 if age is None else round(age * 1000), -1 if most is None else most, limit)
+        turns = random.sample(queues, len(queues))  # none waits for ever behind one where much falls due
+        return int(await self._server.run(PRUNE_DEAD, *self._keys.header, *bounds, *turns))
 
     async def unpark(self, tasks: Collection[str], queues: Sequence[str]) -> int:
         """See ``Broker.unpark``."""

@@ -152,8 +152,8 @@ class SQLiteBroker:
     async def rewrite(self, key: str, frame: Frame) -> bool:
         return await self._thread.run(messages.rewrite, self._thread.database, key, frame)
 
-    async def prune_dead(self, *, age: float | None, most: int | None) -> int:
-        return await self._thread.run(messages.prune_dead, self._thread.database, age, most)
+    async def prune_dead(self, *, age: float | None, most: int | None, limit: int) -> int:
+        return await self._thread.run(messages.prune_dead, self._thread.database, age, most, limit)
 
     async def unpark(self, tasks: Collection[str]) -> int:
         return await self._thread.run(messages.unpark, self._thread.database, tasks)

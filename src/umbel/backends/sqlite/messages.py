@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import os
+import random
 import re
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -17,7 +18,7 @@ import msgspec
 from umbel import faults
 from umbel.backends.sqlite.clock import milliseconds, steady_now, wall_now
 from umbel.backends.sqlite.database import Database
-from umbel.backends.sqlite.records import PRUNE_AT_ONCE, RecordRow, put_rows, record_row
+from umbel.backends.sqlite.records import RecordRow, put_rows, record_row
 from umbel.backends.sqlite.statements import fetch, statement
 from umbel.core.kombu_json import dump_frame, load_frame
 from umbel.core.priority import frame_priority
@@ -92,7 +93,6 @@ _REQUEUE = statement("requeue")
 _DISCARD = statement("discard")
 _QUEUE_OF_DEAD = statement("queue_of_dead")
 _REWRITE = statement("rewrite")
-_CROWDED_DEAD = statement("crowded_dead")
 _PRUNE_CROWDED_DEAD = statement("prune_crowded_dead")
 _PRUNE_OLD_DEAD = statement("prune_old_dead")
 _UNPARK = statement("unpark")
@@ -434,21 +434,20 @@ def rewrite(database: Database, key: str, frame: Frame) -> bool:
     return False
 
 
-def prune_dead(database: Database, age: float | None, most: int | None) -> int:
-    crowded: list[tuple[str, int]] = []
-    if most is not None:
-        with (
-            database.read() as connection
-        ):  # nearly always there is nothing to do, and nothing to lock for it
-            crowded = [(queue, surplus) for queue, surplus in fetch(connection, _CROWDED_DEAD, (most,))]
+def prune_dead(database: Database, age: float | None, most: int | None, limit: int) -> int:
+    names = queues(database)
     number = 0
     with database.write() as connection:
-        if age is not None:
-            connection.execute(_PRUNE_OLD_DEAD, (wall_now() - milliseconds(age), PRUNE_AT_ONCE))
-            number += connection.changes()
-        for queue, surplus in crowded:
-            connection.execute(_PRUNE_CROWDED_DEAD, (queue, min(surplus, PRUNE_AT_ONCE)))
-            number += connection.changes()
+        for queue in random.sample(
+            names, len(names)
+        ):  # each gets its turn, however much falls due in another one
+            if age is not None:
+                before = wall_now() - milliseconds(age)
+                connection.execute(_PRUNE_OLD_DEAD, (queue, before, limit - number))
+                number += connection.changes()
+            if most is not None:
+                connection.execute(_PRUNE_CROWDED_DEAD, (queue, most, limit - number))
+                number += connection.changes()
     return number
 
 

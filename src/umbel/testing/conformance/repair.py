@@ -187,9 +187,9 @@ class RepairConformance:
                 await _bury(brokers.a, f"{queue}-{number}", queue)
         await _park(brokers.a, "parked", "q")
         await brokers.a.send([task("waits")])
-        assert await brokers.b.prune_dead(age=None, most=None) == 0
-        assert await brokers.b.prune_dead(age=LONG, most=4) == 0
-        assert await brokers.b.prune_dead(age=None, most=3) == 2
+        assert await brokers.b.prune_dead(age=None, most=None, limit=10) == 0
+        assert await brokers.b.prune_dead(age=LONG, most=4, limit=10) == 0
+        assert await brokers.b.prune_dead(age=None, most=3, limit=10) == 2
         assert [item.task_id for item in await brokers.b.browse("dead", ["q"])] == ["q-1", "q-2", "q-3"]
         assert [item.task_id for item in await brokers.b.browse("dead", ["other"])] == [
             f"other-{number}" for number in (1, 2, 3)
@@ -202,11 +202,24 @@ class RepairConformance:
     async def test_dead_letters_that_are_too_old_are_pruned(self, brokers: Brokers) -> None:
         await _bury(brokers.a, "old", "q")
         await asyncio.sleep(SHORT)  # being later would only make it older
-        assert await brokers.b.prune_dead(age=SHORT / 2, most=None) == 1
+        assert await brokers.b.prune_dead(age=SHORT / 2, most=None, limit=10) == 1
         await _bury(brokers.a, "new", "q")
-        assert await brokers.b.prune_dead(age=LONG, most=1) == 0
+        assert await brokers.b.prune_dead(age=LONG, most=1, limit=10) == 0
         assert [item.task_id for item in await brokers.b.browse("dead")] == ["new"]
         assert (await brokers.b.depth(["q"]))["q"] == Depth(dead=1)
+
+    @broker_scenario
+    async def test_no_more_dead_letters_are_pruned_at_a_time_than_asked_for(self, brokers: Brokers) -> None:
+        for queue in ("q", "other"):
+            for number in range(3):
+                await _bury(brokers.a, f"{queue}-{number}", queue)
+        assert await brokers.b.prune_dead(age=None, most=1, limit=3) == 3
+        assert await brokers.b.prune_dead(age=None, most=1, limit=3) == 1
+        assert {item.task_id for item in await brokers.b.browse("dead")} == {"q-2", "other-2"}
+        await asyncio.sleep(SHORT)  # being later would only make them older
+        assert await brokers.b.prune_dead(age=SHORT / 2, most=1, limit=1) == 1
+        assert await brokers.b.prune_dead(age=SHORT / 2, most=1, limit=2) == 1
+        assert list(await brokers.b.browse("dead")) == []
 
     @broker_scenario
     async def test_thousands_are_put_back_and_discarded(self, brokers: Brokers) -> None:

@@ -1,6 +1,7 @@
 -- Delete dead letters that are too old, and those that are too many.
 --
--- own     the greatest age in ms or -1, how many to keep of each queue or -1, how many to delete at most, the queues
+-- own     the greatest age in ms or -1, how many to keep of each queue or -1, how many to delete at most
+--         (what is handed to `unpack` has to fit on Lua's stack: 4000), the queues
 -- result  how many were deleted
 
 local age, most, room, deleted = tonumber(ARGV[own]), tonumber(ARGV[own + 1]), tonumber(ARGV[own + 2]), 0

@@ -26,7 +26,7 @@ CREATE INDEX messages_scheduled ON messages (due, queue)                     WHE
 CREATE INDEX messages_held      ON messages (lease_until, queue)             WHERE shelf = 2;
 CREATE INDEX messages_parked    ON messages (since, queue)                   WHERE shelf = 3;
 CREATE INDEX messages_unknown   ON messages (task)                           WHERE shelf = 3;
-CREATE INDEX messages_dead      ON messages (since, queue)                   WHERE shelf = 4;
+CREATE INDEX messages_dead      ON messages (queue, since)                   WHERE shelf = 4;
 -- What waits and what is held has no index by task id: keys in random order would cost every message more than all
 -- the rest together. `find` reads through messages_waiting (0.1 s for a million) and through the few that are held.
 CREATE INDEX messages_task_id   ON messages (task_id)                        WHERE shelf IN (1, 3, 4);
