@@ -34,6 +34,8 @@ from worker.harness import Site, eventually
 BATCH = 250
 DRAIN_SECONDS = 90.0
 """Patience for the end of all work."""
+UNTOLD_SECONDS = 2.0
+"""A run that had finished for so long when its process was ended must have been told of, and must not be repeated for it."""
 UNFINISHED: tuple[Shelf, ...] = ("waiting", "scheduled", "held", "parked")
 
 
@@ -70,7 +72,7 @@ class Account:
     recovery: float | None
     """Seconds; None: no fault cut anything short."""
     unexplained: set[int]
-    """Ran again, though no fault had ended the process of the run before."""
+    """Ran again, though no fault had ended the process of the run before: during that run, or right after it."""
     ghosts: set[int]
     """Ran, though ``delay`` had said that nothing was sent."""
     without_outcome: set[int]
@@ -280,15 +282,23 @@ class Ledger:
         )
 
     def _unexplained(self, calls: Iterable[Sequence[Run]]) -> set[int]:
-        ended = {pid for fault in self.faults for pid in fault.pids}
-        return {run.number for mine in calls for run in mine[:-1] if run.pid not in ended}
+        ended: dict[int, list[Fault]] = {}
+        for fault in self.faults:
+            for pid in fault.pids:
+                ended.setdefault(pid, []).append(fault)
+        return {
+            run.number
+            for mine in calls
+            for run in mine[:-1]
+            if not any(_excuses(fault, run) for fault in ended.get(run.pid, ()))
+        }
 
     def _without_outcome(self, numbers: Iterable[int]) -> set[int]:
         return {number for number in numbers if self.site.app.AsyncResult(task_id(number)).state != SUCCESS}
 
     def settle_up(self, *, dead: int = 0, results: bool = True) -> Account:
         """Drain, print the account in one line, and complain of what is lost, of runs that were repeated though no fault had
-        ended their process, of more or fewer dead letters, of calls that ran though they were refused, and of finished
+        ended their process before they were told of, of more or fewer dead letters, of calls that ran though they were refused, and of finished
         calls without a result (unless no `results` are kept)."""
         try:
             self.drain()
@@ -312,6 +322,13 @@ def task_id(number: int) -> str:
 
 def number_of(task_id: str) -> int:
     return int(task_id.removeprefix("call-"))
+
+
+def _excuses(fault: Fault, run: Run) -> bool:
+    """Whether `fault`, which ended the process of `run`, is a reason to run its call again."""
+    # Written down before it happens: what began in between is cut short as well.
+    latest = fault.at + UNTOLD_SECONDS * 1e9
+    return run.started <= latest and (run.finished is None or run.finished >= fault.at - UNTOLD_SECONDS * 1e9)
 
 
 def _begun_again(calls: Iterable[Sequence[Run]], fault: Fault) -> Iterator[int]:

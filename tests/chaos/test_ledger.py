@@ -49,8 +49,25 @@ def test_what_finishes_twice_is_duplicated_and_wants_a_reason(ledger: Ledger, wr
     assert ledger.account(results=False).duplicated == {7}
     with pytest.raises(AssertionError, match="1 calls run again without a reason"):
         ledger.settle_up(results=False)
-    ledger.fault("this process dies", [os.getpid()])
+    fault = ledger.fault("this process dies", [os.getpid()])
+    fault.at = ledger.events()[1].at
     assert ledger.settle_up(results=False).duplicated == {7}
+
+
+def test_a_fault_long_after_a_run_is_no_reason_to_repeat_it(ledger: Ledger, writer: Writer) -> None:
+    for kind in (STARTED, FINISHED, STARTED, FINISHED):
+        writer.write(kind, 7)
+    fault = ledger.fault("this process dies", [os.getpid()])
+    fault.at = ledger.events()[1].at + 5_000_000_000
+    assert ledger.account(results=False).unexplained == {7}
+
+
+def test_a_run_that_was_cut_short_is_repeated_for_a_reason(ledger: Ledger, writer: Writer) -> None:
+    for kind in (STARTED, STARTED, FINISHED):
+        writer.write(kind, 7)
+    fault = ledger.fault("this process dies", [os.getpid()])
+    fault.at = ledger.events()[0].at + 5_000_000_000  # it had run for a while
+    assert ledger.account(results=False).unexplained == set()
 
 
 def test_what_finishes_without_an_outcome_is_told(ledger: Ledger, writer: Writer) -> None:
