@@ -13,9 +13,9 @@ import pytest
 from umbel.backends import open_broker, open_store
 from umbel.core.frame import Frame
 from umbel.errors import BrokerUnavailable, StoreUnavailable
-from umbel.ports import Ack, Broker, Bury, Outgoing, Receipt, Record, ResultStore, Retry, Settlement
+from umbel.ports import Ack, Broker, Bury, Outgoing, Receipt, Record, Release, ResultStore, Retry, Settlement
 from umbel.worker import settler as settler_module
-from umbel.worker.settler import BATCH, Settler
+from umbel.worker.settler import BATCH, BATCH_BYTES, Settler
 
 
 class Failing:
@@ -152,6 +152,43 @@ def test_a_batch_has_a_bound() -> None:
             await it.settler.drained()
             assert [entry[2] for entry in it.log] == [BATCH, 20]
             assert len(it.settled) == BATCH + 20
+
+    run(main)
+
+
+def test_a_batch_has_a_bound_in_bytes() -> None:
+    """Or what has gathered during an outage could be more than ever gets there within the time that an answer may take."""
+
+    def large(n: int, size: int) -> Record:
+        return Record(task_id=str(n), state="SUCCESS", payload=b"x" * size)
+
+    third = BATCH_BYTES // 3
+
+    async def main() -> None:
+        async with bench() as it:
+            receipts = await it.hold(8)
+            it.settler.add(1, Ack(receipt=receipts[0], record=large(1, 2 * BATCH_BYTES)))  # goes alone
+            for seq in (2, 3, 4, 5):
+                it.settler.add(seq, Ack(receipt=receipts[seq - 1], record=large(seq, third)))
+            message = Outgoing(
+                frame=Frame(b"x" * third, "application/data", "binary", {"id": "n", "task": "t"}, {}),
+                queue="next",
+            )
+            it.settler.add(6, Ack(receipt=receipts[5], then=(message, message)))
+            it.settler.add(7, Retry(receipt=receipts[6], replacement=message))
+            it.settler.add(8, Release(receipt=receipts[7]))
+            await it.settler.drained()
+            assert [entry[2] for entry in it.log] == [1, 3, 2, 2]
+            assert [seq for seq, _ in it.settled] == [1, 2, 3, 4, 5, 6, 7, 8]
+            it.log.clear()
+            for n in range(4):
+                it.settler.record(large(n, third))
+            it.settler.send([message] * 4)
+            await it.settler.drained()
+            puts, sends = (
+                [count for _, name, count in it.log if name == method] for method in ("put", "send")
+            )
+            assert puts == sends == [3, 1]
 
     run(main)
 

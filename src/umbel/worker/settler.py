@@ -26,6 +26,9 @@ logger = logging.getLogger("umbel.worker")
 T = TypeVar("T")
 
 BATCH = 500
+BATCH_BYTES = 4 << 20
+"""A batch is cut before what would make it larger than this, so that it is on its way, and the broker with others, for a small part
+of the time that an answer may take. What is larger by itself goes alone."""
 
 Settled = Callable[[int, bool], None]
 """Called with a sequence number once its settlement is carried out; the flag says that its receipt was stale."""
@@ -115,12 +118,12 @@ class Settler:
     async def _flush(self) -> None:
         # Records first: with a store of its own, "stored, then settled" can repeat but cannot lose.
         if self._records:
-            await self._pass_on(self._records, self._put)
+            await self._pass_on(self._records, self._put, _bytes_of_record)
         if self._outgoing:
-            await self._pass_on(self._outgoing, self._send)
+            await self._pass_on(self._outgoing, self._send, _bytes_of_message)
         if self._records or self._outgoing:
             return
-        batch = self._settlements[: self._most]
+        batch = _batch(self._settlements, self._most, _bytes_of_settlement)
         if batch:
             receipts = [settlement.receipt for _, settlement in batch]
             try:
@@ -150,9 +153,14 @@ class Settler:
 
     # -- what is refused
 
-    async def _pass_on(self, waiting: list[T], carry: Callable[[list[T]], Awaitable[None]]) -> None:
+    async def _pass_on(
+        self,
+        waiting: list[T],
+        carry: Callable[[list[T]], Awaitable[None]],
+        bytes_of: Callable[[T], int],
+    ) -> None:
         """Carry the first of `waiting` to where they go. One that is refused is dropped: there is no message to bury."""
-        batch = waiting[: self._most]
+        batch = _batch(waiting, self._most, bytes_of)
         try:
             await carry(batch)
         except OperationalError as exc:
@@ -234,3 +242,33 @@ def _called(item: object) -> str:
     if isinstance(item, Outgoing):
         return f"a message for queue {item.queue} (task {item.frame.task_name}[{item.frame.task_id}])"
     return f"a record of task {item.task_id}" if isinstance(item, Record) else repr(item)
+
+
+def _batch(items: list[T], most: int, bytes_of: Callable[[T], int]) -> list[T]:
+    """The first of `items`, at most so many: as many as make one batch."""
+    batch = items[:most]
+    total = 0
+    for count, item in enumerate(batch):
+        total += bytes_of(item)
+        if total > BATCH_BYTES:
+            return batch[: max(count, 1)]
+    return batch
+
+
+def _bytes_of_record(record: Record) -> int:
+    return len(record.payload)
+
+
+def _bytes_of_message(message: Outgoing) -> int:
+    return len(message.frame.body)
+
+
+def _bytes_of_settlement(item: tuple[int, Settlement]) -> int:
+    _, settlement = item
+    if isinstance(settlement, (Ack, Bury)):
+        total = sum(map(_bytes_of_message, settlement.then)) if settlement.then else 0
+    elif isinstance(settlement, Retry):
+        total = _bytes_of_message(settlement.replacement)
+    else:
+        return 0
+    return total if settlement.record is None else total + len(settlement.record.payload)
