@@ -266,7 +266,11 @@ class Broker(Protocol):
     url: str
     """With the password replaced by ``***``: fit to be shown."""
     patience: float
-    """No call takes so many seconds longer than it was asked to wait: by then it has raised. What does is stuck."""
+    """No call takes so many seconds longer than it was asked to wait: by then it has returned, raised, or told ``on_step``.
+    What has not is stuck."""
+    on_step: Callable[[], None]
+    """Called, in the task that made the call, whenever a part of a call in several steps is over. Does nothing until a
+    worker sets it, so that a slow server is not taken for a call that hangs."""
 
     async def open(self) -> None:
         """Connect and prepare. Raises ``BrokerUnavailable``. Idempotent."""

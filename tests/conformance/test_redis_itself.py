@@ -484,6 +484,23 @@ class TestWhenItIsFull:
 
 
 class TestWaiting:
+    def test_every_step_of_a_fetch_is_told(self, redis_server: RedisServer) -> None:
+        """A slow server may take its time for each, and a worker is not to think that it hangs."""
+
+        async def scenario() -> None:
+            broker = open_broker(redis_server.url())
+            told: list[asyncio.Task[Any] | None] = []
+            broker.on_step = lambda: told.append(asyncio.current_task())
+            assert await broker.reserve(["q"], limit=1, lease=LONG, wait=0) == []
+            assert len(told) >= 5  # connected, two questions to the server, the queue made known, the script
+            told_at_first = len(told)
+            await broker.reserve(["q"], limit=1, lease=LONG, wait=SHORT)
+            assert len(told) >= told_at_first + 2  # the wait is over, and the script again
+            assert set(told) == {asyncio.current_task()}
+            await broker.close()
+
+        run_scenario(scenario())
+
     def test_an_idle_node_costs_less_than_two_commands_a_second(self, redis_server: RedisServer) -> None:
         seconds = 6.0
 

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from umbel import Umbel
+from umbel.backends import open_broker
 from umbel.ports import Broker
 from umbel.testing.worker import InProcessWorker
 from umbel.worker import watchdog
+from umbel.worker.fetcher import Fetcher
 from umbel.worker.health import Health, Limits
 from umbel.worker.settings import NodeSettings
 from umbel.worker.watchdog import FetchStuck, Watchdog
@@ -83,6 +85,41 @@ def test_a_loop_that_cannot_be_cancelled_ends_the_node(monkeypatch: pytest.Monke
         with pytest.raises(FetchStuck):
             await asyncio.wait_for(Watchdog(fetch, Health(), limit=LIMIT, tries=10).run(), LONG)
         released.set()
+
+    asyncio.run(scenario())
+
+
+def test_the_steps_of_its_own_calls_move_the_loop() -> None:
+    """However many there are, and however slow they are; what other loops get answered says nothing of this one."""
+
+    async def scenario() -> None:
+        broker = open_broker("memory://steps")
+        settings = NodeSettings(name="w@h", id="node", queues=("q",), pool="threads", children=1, slots=1)
+        unused: Any = None
+        fetcher = Fetcher(settings, broker, unused, unused, unused, unused)
+        fetcher.wanted = lambda: 1
+        broker.on_step = fetcher.step
+        turned: list[float] = []
+        done = asyncio.Event()
+
+        async def other_call() -> None:
+            broker.on_step()
+
+        async def reserve(*_args: Any, **_options: Any) -> Any:
+            turned.append(fetcher.health.turned)
+            await asyncio.create_task(other_call())
+            turned.append(fetcher.health.turned)
+            broker.on_step()
+            turned.append(fetcher.health.turned)
+            done.set()
+            await asyncio.Event().wait()
+
+        broker.reserve = reserve  # type: ignore[method-assign]
+        fetching = asyncio.create_task(fetcher.run())
+        await asyncio.wait_for(done.wait(), LONG)
+        fetching.cancel()
+        before, after_another, after_its_own = turned
+        assert before == after_another < after_its_own
 
     asyncio.run(scenario())
 

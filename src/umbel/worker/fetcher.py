@@ -45,6 +45,7 @@ class Fetcher:
         self._judge = judge
         self._journal = journal
         self._credit = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
         self.health = Health()
         """Is told what the loop does."""
         self.wanted: Callable[[], int] = lambda: 0
@@ -57,8 +58,14 @@ class Fetcher:
         """There may be room again."""
         self._credit.set()
 
+    def step(self) -> None:
+        """A step of some call of the broker is over. If it is a call of the fetch loop, the loop moves, however slowly."""
+        if asyncio.current_task() is self._task:
+            self.health.moved()
+
     async def run(self) -> None:
         """Fetch until cancelled."""
+        self._task = asyncio.current_task()
         failures = 0
         answered = False
         health = self.health
@@ -135,6 +142,7 @@ class Fetcher:
 
     async def _acknowledge(self, early: list[Held]) -> list[Held]:
         """Acknowledge before running. What proves stale is not run: somebody else has it."""
+        self.health.turn("acknowledging what is about to run")
         acks = [Ack(receipt=held.receipt) for held in early if held.receipt]
         settling = asyncio.ensure_future(self._broker.settle(acks))
         try:

@@ -74,6 +74,10 @@ class Health:
         self.turned = time.monotonic()
         self.step = step
 
+    def moved(self) -> None:
+        """The loop waits for the same as before, and a part of it has come."""
+        self.turned = time.monotonic()
+
     def fetched(self) -> None:
         """The broker has answered a fetch."""
         self._fetched = self._answered = self.turned = time.monotonic()

@@ -156,6 +156,7 @@ class Node:
         fetcher.renew = self._leases.renew
         fetcher.admit = self._admit
         fetcher.end = self._end
+        self.broker.on_step = fetcher.step
         return fetcher
 
     def stop(self, *, cold: bool = False) -> None:
@@ -463,8 +464,7 @@ class Node:
     def _hindrance(self) -> str | None:
         if self._wanted() > 0:
             return None
-        backlog = self.settler.backlog()
-        if backlog > BACKLOG:
+        if (backlog := self.settler.backlog()) > BACKLOG:
             return f"{backlog} endings have to be stored first"
         return self.crew.hindrance()
 

@@ -43,6 +43,7 @@ class MemoryBroker:
     def __init__(self, name: str = "") -> None:
         self.url = f"memory://{name}"
         self.patience = 5.0
+        self.on_step: Callable[[], None] = lambda: None
         self._place = named_place(name)
         self._adopted = False
 

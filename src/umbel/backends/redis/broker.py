@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -115,6 +115,15 @@ class RedisBroker:
         self._announced.clear()
         self._quiet = None
 
+    @property
+    def on_step(self) -> Callable[[], None]:
+        """See ``Broker``."""
+        return self._server.on_step
+
+    @on_step.setter
+    def on_step(self, told: Callable[[], None]) -> None:
+        self._server.on_step = told
+
     def now(self) -> float:
         return self._server.clock.now()
 
@@ -144,6 +153,7 @@ class RedisBroker:
                 while True:
                     if pause > 0:
                         await waiting.wait(bell, names, min(deadline - loop.time(), pause))
+                        self.on_step()
                     moved = bell.answer()
                     if moved is not None:
                         claimed = await self._claim(moved, names, lease, holder)

@@ -71,7 +71,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def patience(self) -> float:
-        """The longest that a call can take: a connection, the question who is there, the call itself."""
+        """The longest that one step of a call can take: another caller's attempt to connect, and the two questions after it.
+        What follows, its own attempt included, tells ``on_step``."""
         return self.socket_connect_timeout + 2 * self.socket_timeout
 
 

@@ -39,6 +39,8 @@ class Server:
         """Of Redis, once connected."""
         self.clock = ServerClock()
         self.on_connect: Callable[[], None] = lambda: None
+        self.on_step: Callable[[], None] = lambda: None
+        """Called by the task whose call has got an answer, or has failed."""
         self._unavailable = unavailable
         self._wire: Wire | None = None
         self._lock: asyncio.Lock | None = None
@@ -88,9 +90,12 @@ class Server:
 
     async def _open(self) -> Wire:
         wire = await Wire.open(self.address, self.options)
+        self.on_step()
         try:
             info = await wire.call("INFO", "server")
+            self.on_step()
             self.clock.hear(await wire.call("TIME"))
+            self.on_step()
         except BaseException:
             wire.close()  # whoever wanted it has given up
             raise
@@ -126,6 +131,8 @@ class Server:
             answers = [await future for future in wire.send(pack(commands), len(commands))]
         except (Lost, Refusal) as exc:
             raise self.error(exc) from exc
+        finally:
+            self.on_step()
         self.check(answers)
         return answers
 
@@ -139,6 +146,8 @@ class Server:
                 answer = await wire.call("EVAL", script.text, len(keys), *keys, *args)
         except (Lost, Refusal) as exc:
             raise self.error(exc) from exc
+        finally:
+            self.on_step()
         self.check((answer,))
         return answer
 

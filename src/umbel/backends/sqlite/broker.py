@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Literal
@@ -51,6 +51,7 @@ class SQLiteBroker:
         self.url = location.url
         # Each of a node's loops may have a job before ours on the thread, and each job may wait for another writer.
         self.patience = 6 * location.busy_timeout
+        self.on_step: Callable[[], None] = lambda: None
         self._thread = DatabaseThread(location, BrokerUnavailable)
         self._direct = Database(location, BrokerUnavailable)
         """For ``send_now``, in whichever thread calls it."""
