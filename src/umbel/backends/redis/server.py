@@ -58,9 +58,8 @@ class Server:
             )
             error.in_doubt = exc.in_doubt
             return error
-        if (
-            text.startswith("WRONGTYPE") or "WRONGTYPE Operation" in text
-        ):  # the latter: of a script, before Redis 7
+        # Before Redis 7, what a script's command was refused for stands inside the text.
+        if text.startswith("WRONGTYPE") or "WRONGTYPE Operation" in text:
             error = self._unavailable(f"Redis at {url} refused: {text}. Nothing was written.")
             error.refused = True
             return error

@@ -61,9 +61,7 @@ class Settling:
             return []
         first = batch[0].receipt
         length, memo = self._doubts.get(first, (len(batch), None))
-        if length > len(
-            batch
-        ):  # one of what came after it was refused, and now all of it comes in smaller batches
+        if length > len(batch):  # something after it was refused, and now all of it comes in smaller batches
             length, memo = len(batch), None
         stale = await self._settle(batch[:length], memo or self._new_memo())
         if length < len(batch):
