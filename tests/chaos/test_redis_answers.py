@@ -45,13 +45,22 @@ async def take(broker: Broker, count: int) -> list[Delivery]:
     return list(await broker.reserve(["q"], limit=count, lease=LEASE, wait=0))
 
 
+async def teach(broker: Broker, kind: type[Ack | Release]) -> None:
+    """Let the server know the script: were it to say that it does not, that would be the answer that is lost."""
+    nobody = Receipt("q", "nobody:000000000000:0001:1:0:0")
+    assert list(await broker.settle([kind(receipt=nobody)])) == [nobody]
+
+
 async def lose_the_answer(broker: Broker, proxy: FaultProxy, batch: list[Settlement]) -> None:
     """The batch is carried out, and whoever asked does not hear of it, though it asks twice."""
+    await teach(broker, Ack if isinstance(batch[0], Ack) else Release)
+    before = (await broker.depth(["q"]))["q"].held
     proxy.swallow("answers")
     for _ in range(2):
         with pytest.raises(BrokerUnavailable):
             await broker.settle(batch)
     proxy.heal()
+    assert (await broker.depth(["q"]))["q"].held < before
 
 
 KINDS = {"short": Ack, "long": Release}
@@ -146,6 +155,7 @@ def test_a_doubt_outlives_a_server_that_takes_nothing(proxy: FaultProxy, server:
         try:
             taken = await take(broker, 5)
             batch: list[Settlement] = [Ack(receipt=delivery.receipt) for delivery in taken]
+            await teach(broker, Ack)
             proxy.swallow("answers")
             settling = asyncio.create_task(broker.settle(batch))
 
