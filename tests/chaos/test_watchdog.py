@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -30,7 +28,7 @@ def test_a_stopped_node_is_replaced_and_nothing_is_lost(site: Site) -> None:
         os.kill(node, signal.SIGSTOP)
         assert "has said nothing" in wait_for_answer(worker, "/live", 503)["reason"]
         assert ask(worker, "/ready").status == 503
-        worker.wait_for(rf"The node \(pid {node}\) has said nothing for 4 s")
+        worker.wait_for(rf"The node \(pid {node}\) has said nothing for 6 s")
         worker.wait_for(r" ready\.", count=2)
         wait_for_answer(worker, "/ready", 200)
         assert ask(worker, "/live").body["node_pid"] != node
@@ -52,7 +50,7 @@ def test_a_node_that_hangs_with_what_it_has_reserved_is_replaced(
         points.arm("fetcher.reserved", "hang")
         results = site.calls("add", [(n, 1) for n in range(20)])
         wait_for_answer(worker, "/live", 503)
-        worker.wait_for("has said nothing for 4 s")
+        worker.wait_for("has said nothing for 6 s")
         # Long before their leases end: the next node takes them back.
         assert site.app.results(results).get(timeout=60) == [n + 1 for n in range(20)]
         wait_for_answer(worker, "/live", 200)
@@ -67,7 +65,7 @@ def test_a_worker_that_was_stopped_as_a_whole_goes_on(site: Site) -> None:
         wait_for_answer(worker, "/ready", 200)
         node = worker.node_pid
         worker.signal_group(signal.SIGSTOP)
-        time.sleep(5)  # longer than a node may be silent with these limits
+        time.sleep(7)  # longer than a node may be silent with these limits
         worker.signal_group(signal.SIGCONT)
         assert site.call("add", 1, 2).get(timeout=60) == 3
         wait_for_answer(worker, "/ready", 200)
@@ -83,10 +81,8 @@ def test_a_fetch_that_hangs_in_a_living_loop_is_started_anew(site: Site) -> None
         site.wait_for_note("begun a")
         wait_for_answer(worker, "/ready", 200)
         node = worker.node_pid
-        (site.directory / "hang").touch()
-        assert "no fetch has been answered" in wait_for_answer(worker, "/ready", 503)["reason"]
-        worker.wait_for("The fetch loop has not moved for 3 s")
-        (site.directory / "hang").unlink()
+        (site.directory / "hang-once").touch()
+        worker.wait_for("The fetch loop has not moved for 4 s")
         assert site.call("add", 1, 2).get(timeout=60) == 3
         wait_for_answer(worker, "/ready", 200)
         # What ran meanwhile has not noticed anything.
@@ -125,20 +121,10 @@ def test_the_truth_is_told_within_ten_seconds(site: Site) -> None:
         wait_for_command(site, 0)
         (site.directory / "hang").touch()
         site.wait_for_note("hangs")
-        since = time.monotonic()
-
-        def first_bad(ask_once: Callable[[], bool]) -> float:
-            """When the question was asked that got the first bad answer."""
-            while True:
-                asked = time.monotonic() - since
-                if not ask_once():
-                    return asked
-                assert asked < 60, "nobody told"
-                time.sleep(0.1)
-
-        with ThreadPoolExecutor(2) as threads:
-            by_http = threads.submit(first_bad, lambda: ask(worker, "/ready").status == 200)
-            by_command = threads.submit(first_bad, lambda: command(site).code == 0)
-            assert by_http.result() <= LIMIT
-            assert by_command.result() <= LIMIT + 2  # each question takes a while on a busy machine
+        # Whoever asks after ten seconds is told, however long the answer takes.
+        time.sleep(LIMIT)
+        ready = ask(worker, "/ready")
+        assert ready.status == 503
+        assert "no fetch has been answered" in ready.body["reason"]
+        assert command(site).code == 1
         assert ask(worker, "/live").status == 200

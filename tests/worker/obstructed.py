@@ -1,4 +1,5 @@
-"""``umbel`` with a broker that can be made to hang: while there is a file ``hang``, no fetch returns, though the loop lives on.
+"""``umbel`` with a broker that can be made to hang, though the loop lives on: while there is a file ``hang``, no fetch returns; a file
+``hang-once`` makes one fetch hang, which removes it.
 
 Everything else is the real thing. For a loop that stands still as a whole there are the fault points.
 """
@@ -19,12 +20,12 @@ new_broker = Umbel.new_broker
 
 
 def obstructed(app: Umbel) -> Broker:
-    """The app's broker, whose ``reserve`` looks for the file first."""
+    """The app's broker, whose ``reserve`` looks for the files first."""
     broker = new_broker(app)
     reserve = broker.reserve
 
     async def looks_first(*args: Any, **options: Any) -> Any:
-        if (directory / "hang").exists():
+        if (directory / "hang").exists() or _taken(directory / "hang-once"):
             with (directory / "notes").open("a") as notes:
                 notes.write("hangs\n")
             await asyncio.Event().wait()
@@ -32,6 +33,14 @@ def obstructed(app: Umbel) -> Broker:
 
     broker.reserve = looks_first  # type: ignore[method-assign]
     return broker
+
+
+def _taken(path: pathlib.Path) -> bool:
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 Umbel.new_broker = obstructed  # type: ignore[method-assign]
