@@ -50,6 +50,7 @@ class Reader:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
                 data = file.read()
+            data = data[: data.rfind(b"\n") + 1]  # of a line that is being written, a part may be there
             self._offset += len(data)
             for line in data.decode().splitlines():
                 kind, number, pid, at = line.split()
