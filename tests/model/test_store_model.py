@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from servers import RedisServer
 from umbel.ports import Record, ResultStore
-from umbel.testing.conformance.harness import PATIENCE, eventually
+from umbel.testing.conformance.harness import PATIENCE
 
 from .reference import Reference
 from .sides import Side, all_sides
@@ -35,21 +35,35 @@ ttls = st.none() | st.sampled_from([50.0, 150.0, 250.0])
 class Watch:
     """Somebody who watches, and what was put since: by id, the last record that was written."""
 
+    side: Side
     stream: AsyncIterator[tuple[str, bytes]]
     ids: frozenset[str]
     expected: dict[str, bytes]
     seen: dict[str, bytes] = field(default_factory=dict)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
 
     async def follow(self) -> None:
-        async for id, payload in self.stream:
-            assert id in self.ids
-            self.seen[id] = payload
+        try:
+            async for id, payload in self.stream:
+                assert id in self.ids
+                self.seen[id] = payload
+                self.news.set()
+        finally:
+            self.news.set()
 
-    async def up_to_date(self) -> bool:
-        if self.task is not None and self.task.done():
-            self.task.result()
-        return self.seen == self.expected
+    async def catch_up(self) -> None:
+        """Wait until everything that was put has been seen."""
+        assert self.task is not None
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while self.seen != self.expected:
+                    await self.news.wait()
+                    self.news.clear()
+                    if self.task.done():
+                        self.task.result()
+        except TimeoutError:
+            raise AssertionError(f"{self.side}: was told {self.seen}, and not {self.expected}") from None
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -126,12 +140,12 @@ class StoreMachine(RuleBasedStateMachine):
     def watch(self, some: list[str]) -> None:
         async def begin(side: Side) -> None:
             there = {id: payload for id, payload in self.model.payloads().items() if id in some}
-            watch = Watch(side.store.watch(some), frozenset(some), dict(there))
+            watch = Watch(side, side.store.watch(some), frozenset(some), dict(there))
             watch.task = asyncio.create_task(watch.follow())
             self.watches.append(watch)
             # A first record of its own tells when it listens: what is put later must not be missed from then on.
             if there:
-                await eventually(watch.up_to_date)
+                await watch.catch_up()
 
         for side in self.sides:
             self.runner.run(begin(side))
@@ -181,13 +195,16 @@ class StoreMachine(RuleBasedStateMachine):
             assert side.store.get_now(asked) == there, side
             assert side.store.wait_now(IDS, 0, _is_final) == there, side
         for watch in self.watches:
-            self.runner.run(eventually(watch.up_to_date))
+            self.runner.run(watch.catch_up())
 
 
 def _is_final(payload: bytes) -> bool:
     return any(b'"status": "%s"' % state.encode() in payload for state in FINAL)
 
 
+@pytest.mark.timeout(
+    600
+)  # to find the shortest program that fails takes many runs of it, each with its patience
 def test_the_stores_agree(redis_process: RedisServer, tmp_path: Path) -> None:
     def machine() -> StoreMachine:
         return StoreMachine(lambda: all_sides(redis_process, tmp_path))
