@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import logging
 
-from umbel.errors import BrokerUnavailable, OperationalError
+from umbel.errors import BrokerUnavailable, OperationalError, StoreUnavailable
 from umbel.ports import Broker, ResultStore
 from umbel.worker.health import Health
 from umbel.worker.pauses import pause_after
@@ -54,7 +54,8 @@ class Connection:
                     raise BrokerUnavailable(said) from exc
                 pause = pause_after(attempt)
                 self._health.lost(said)
-                logger.error("Cannot reach the broker: %s Trying again in %.1f s.", said, pause)
+                what = "result store" if isinstance(exc, StoreUnavailable) else "broker"
+                logger.error("Cannot reach the %s: %s Trying again in %.1f s.", what, said, pause)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stop.wait(), pause)
                     return
@@ -65,7 +66,8 @@ class Connection:
             await self._store.open()
         if self._settings.predecessors:
             count = sum([await self._broker.reclaim(gone) for gone in self._settings.predecessors])
-            logger.warning("Took back %d tasks that the previous node held.", count)
+            log = logger.warning if count else logger.info
+            log("Took back %d tasks that the previous node held.", count)
             await self._presence.succeed()
         await self._presence.check_name()
         self._health.reached()
