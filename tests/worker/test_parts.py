@@ -250,6 +250,18 @@ def test_what_nobody_says_is_dead_is_killed_and_waited_for(monkeypatch: pytest.M
     asyncio.run(main())
 
 
+def test_who_was_killed_is_dead_though_nobody_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deaths_module, "PATIENCE", 0.01)
+
+    async def main() -> None:
+        deaths, killed = Deaths(), asyncio.Event()
+        assert "was killed" in await deaths.of(4, killed.set)
+        assert killed.is_set()
+        assert len(deaths) == 0
+
+    asyncio.run(main())
+
+
 def test_a_death_that_nobody_will_ask_for_is_not_kept() -> None:
     async def main() -> None:
         deaths = Deaths()

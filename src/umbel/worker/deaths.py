@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 PATIENCE = 1.0
@@ -28,16 +29,24 @@ class Deaths:
     async def of(self, pid: int, kill: Callable[[], None]) -> str:
         """How it died: "was killed by SIGKILL". If nobody says so in time it lives, and is killed.
 
-        The end of a connection is not the end of a process: a task may have closed what it found open. Its calls must
-        not begin elsewhere while it goes on, so there is no limit to how long the word is waited for then.
+        The end of a connection is not the end of a process: a task may have closed what it found open, and its calls must
+        not begin elsewhere while it goes on. After a SIGKILL it runs no more code, whether or not there is a supervisor
+        to say so.
         """
         try:
-            return await asyncio.wait_for(asyncio.shield(self._notice(pid)), PATIENCE)
-        except TimeoutError:
-            kill()
-            return await self._notice(pid)
+            how = await self._told(pid)
+            if how is None:
+                kill()
+                how = await self._told(pid) or "ended its connection, and was killed"
+            return how
         finally:
             self.forget(pid)
+
+    async def _told(self, pid: int) -> str | None:
+        """The supervisor's word; None: it has not come in time."""
+        with contextlib.suppress(TimeoutError):
+            return await asyncio.wait_for(asyncio.shield(self._notice(pid)), PATIENCE)
+        return None
 
     def forget(self, pid: int) -> None:
         """Nobody will ask."""

@@ -111,9 +111,15 @@ def _that_travels(message: Outgoing) -> Outgoing:
     """`message`, if it can be written and read. Were that found out by who has to do it, that process would end by it."""
     try:
         dump_frame(message.frame, routing_key=message.queue)
-        _decoder.decode(msgspec.msgpack.encode(message))
-    except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as exc:
+        written = msgspec.msgpack.encode(message)
+    except (TypeError, ValueError, OverflowError) as exc:
         raise EncodeError(
-            f"The message to task {message.frame.task_name!r} cannot be written: {exc}. Nothing was sent."
+            f"A header of the message to task {message.frame.task_name!r} cannot be written: {exc}. Nothing was sent."
+        ) from exc
+    try:
+        _decoder.decode(written)
+    except (ValueError, msgspec.MsgspecError) as exc:
+        raise EncodeError(
+            f"The message to task {message.frame.task_name!r} could not be read again: {exc}. Nothing was sent."
         ) from exc
     return message

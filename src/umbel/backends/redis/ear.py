@@ -50,16 +50,18 @@ class Ear:
         packed = pack_one(("UNSUBSCRIBE", *left)) if left else b""
         packed += pack_one(("SUBSCRIBE", *channels))
         self._wire.post(packed + pack_one(("MGET", *channels)) if self.asks else packed)
-        confirmed = 0
+        confirmed: set[bytes] = set()
         heard: list[tuple[str, bytes]] = []
         values: list[bytes | None] | None = None if self.asks else []
-        while confirmed < len(channels) or values is None:
+        while len(confirmed) < len(channels) or values is None:
             answer = self._answer(None)
             if self.asks and not isinstance(answer, hiredis.PushNotification):
                 values = answer
             elif answer[0] == b"subscribe":
-                confirmed += 1
-            elif answer[0] == b"message":
+                confirmed.add(answer[1])
+            elif (
+                answer[0] == b"message" and answer[1] in confirmed
+            ):  # others are left over from an earlier wait
                 heard.append((answer[1].decode(), answer[2]))
         return Heard(heard, values)
 

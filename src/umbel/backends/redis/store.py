@@ -175,7 +175,9 @@ class RedisStore:
             wanted.take(task_id, payload)
         start = len(self._prefix)
         for channel, payload in heard.published:
-            wanted.take(channel[start:], payload)
+            # What is stored was read after all of these had been published, and is not older.
+            if channel[start:] not in stored:
+                wanted.take(channel[start:], payload)
 
     def _follow(self, ear: Ear, wanted: _Wanted, deadline: float | None) -> None:
         """Take what comes, until nothing is missing or the deadline."""
