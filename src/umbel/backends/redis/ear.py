@@ -61,7 +61,7 @@ class Ear:
                 confirmed.add(answer[1])
             elif (
                 answer[0] == b"message" and answer[1] in confirmed
-            ):  # others are left over from an earlier wait
+            ):  # else it is left over from an earlier wait
                 heard.append((answer[1].decode(), answer[2]))
         return Heard(heard, values)
 

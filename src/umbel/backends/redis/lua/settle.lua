@@ -1,29 +1,17 @@
 -- Carry out settlements. First every token is checked, and every key that messages go to; then everything is written, and
 -- only then is anything removed: a write that the server refuses for lack of memory is the first one, and leaves all as it was.
 --
--- Loaded with record.lua and the prelude.
+-- Loaded with memo.lua, record.lua and the prelude.
 --
--- own     where the answer is remembered; the name of the batch after '!', or after '?' when it was sent before and the
---         answer did not come;
---         number of the result store's database; of the broker's; then for each settlement:
+-- own     where the answer is remembered; the word for memo.lua; number of the result store's database; of the broker's; then for each settlement:
 --           kind ("ack", "release", "uncounted", "bury", "park"), queue, token, reason, name of the task or "",
 --           1 when a record follows, else 0; the record: key, payload, ttl in ms or -1;
 --           how many sendings follow; the sendings, see `send` in prelude.lua
 -- result  the positions (from 1) of the settlements whose token is stale; nothing was done for them. An error: nothing was done
 
 local memo, word, store_db, broker_db = ARGV[own], ARGV[own + 1], ARGV[own + 2], ARGV[own + 3]
-local batch = sub(word, 2)
-
--- What this batch was answered before; nil when it was not carried out.
-local function told_before()
-  local answered = call('GET', memo)
-  if answered and sub(answered, 1, #batch) == batch then return cjson.decode(sub(answered, #batch + 1)) end
-end
-
-if sub(word, 1, 1) == '?' then
-  local answer = told_before()
-  if answer then return answer end
-end
+local answer = told_again(memo, word)
+if answer then return answer end
 
 local now = now_ms()
 local at, position = own + 4, 0
@@ -105,8 +93,4 @@ for queue, tokens in pairs(gone) do
     call('ZREM', key(queue, 'leases'), unpack(tokens, first, last))
   end
 end
--- A first request that was held up may come in after the repeated one: what that was answered stays true.
-local earlier = #stale > 0 and told_before()
-if earlier then return earlier end
-call('SET', memo, batch .. cjson.encode(stale), 'PX', 600000)
-return stale
+return remember(memo, word, stale)
