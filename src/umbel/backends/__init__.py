@@ -20,6 +20,7 @@ _MODULES = {
     "redis+socket": ("umbel.backends.redis", "redis"),
     "unix": ("umbel.backends.redis", "redis"),
     "sentinel": ("umbel.backends.redis", "redis"),
+    "django": ("umbel.contrib.django.database", "django"),
 }
 
 
