@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
-import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 from zoneinfo import ZoneInfo
 
-from umbel import context, portal, records
+from umbel import context, integration, portal, records
 from umbel.backends import mask_url, open_broker, open_store
 from umbel.client import Client
 from umbel.codecs.results import encode_result
@@ -21,6 +20,7 @@ from umbel.config import Config
 from umbel.connections import Connections, broker_options, store_options
 from umbel.context import Request
 from umbel.core.outcome import FAILURE, ResultMeta
+from umbel.discovery import import_related, script_module
 from umbel.eager import arun_eagerly, run_eagerly
 from umbel.errors import ConfigurationError, NoResultStore
 from umbel.flow.signature import Signature
@@ -89,11 +89,11 @@ class Umbel:
         """The tasks by name."""
         self.send_middleware: list[SendMiddleware] = []
         """What may change a call before it is sent; see ``before_send``."""
-        self.installed_packages: Callable[[], Iterable[str]] | None = None
-        """Where ``autodiscover_tasks()`` without packages looks; the Django integration sets it."""
         self._discoveries: list[Callable[[], None]] = []
         self._connections = Connections(self)
         self.client = Client(self)
+        integration.find()
+        self.conf.load_framework(_framework_settings)
         if set_as_current:
             self.set_default()
 
@@ -123,6 +123,9 @@ class Umbel:
         return self.conf.broker_url or self._embedded_url()
 
     def _embedded_url(self) -> str:
+        framework = integration.active()
+        if framework is not None and (url := framework.embedded_url()) is not None:
+            return url
         if self._embedded is None:
             path = default_database_path(self._file)
             prepare_directory(path)
@@ -211,7 +214,7 @@ class Umbel:
     def gen_task_name(self, name: str, module: str) -> str:
         """The name of a task that is given none: ``module.function``, where the module of a script is the app's ``main``."""
         if module == "__main__":
-            module = self.main or _script_module()
+            module = self.main or script_module()
         return f"{module}.{name}" if module else name
 
     @property
@@ -232,14 +235,17 @@ class Umbel:
         """
 
         def discover() -> None:
-            names = packages if packages is not None else self.installed_packages
+            framework = integration.active()
+            names = packages
+            if names is None and framework is not None:
+                names = framework.packages
             if names is None:
                 raise ConfigurationError(
                     "autodiscover_tasks() without packages looks at the installed Django apps, and there is no Django here. "
                     "Name the packages: app.autodiscover_tasks(['shop', 'mail'])."
                 )
             for package in names() if callable(names) else names:
-                _import_related(package, related_name)
+                import_related(package, related_name)
 
         if force:
             discover()
@@ -247,7 +253,14 @@ class Umbel:
             self._discoveries.append(discover)
 
     def finalize(self) -> None:
-        """Import all modules with tasks: ``include``, ``imports`` and what was to be discovered. Workers call it."""
+        """Import all modules with tasks: ``include``, ``imports`` and what was to be discovered. Workers call it.
+
+        With an integration the modules of tasks of the framework's packages are among them.
+        """
+        framework = integration.active()
+        if framework is not None:
+            framework.prepare()
+            self.autodiscover_tasks()
         while self._discoveries:
             self._discoveries.pop(0)()
         for module in (*self.conf.include, *self.conf.imports):
@@ -475,18 +488,6 @@ class Umbel:
         return context.get_current_app, ()
 
 
-def _script_module() -> str:
-    """What the running script is called as a module, so that a worker that imports it finds the same names."""
-    path = getattr(sys.modules.get("__main__"), "__file__", None)
-    return "" if path is None else os.path.splitext(os.path.basename(path))[0]
-
-
-def _import_related(package: str, related_name: str) -> None:
-    """Import ``package.related_name``. That there is none is no error; anything else that fails is."""
-    importlib.import_module(package)
-    name = f"{package}.{related_name}" if related_name else package
-    try:
-        importlib.import_module(name)
-    except ModuleNotFoundError as exc:
-        if exc.name != name:
-            raise
+def _framework_settings() -> Mapping[str, Any]:
+    framework = integration.active()
+    return {} if framework is None else framework.settings()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from umbel import faults, portal
 from umbel.calls import Planner, Prepared
-from umbel.context import current_run
+from umbel.context import current_run, state
 from umbel.core.envelope import Envelope
 from umbel.errors import BrokerUnavailable, CallError, Retry
 from umbel.flow.signature import Signature
@@ -106,6 +106,12 @@ class Client:
     # -- to the broker
 
     def send(self, batch: Sequence[Outgoing], options: Options | None = None) -> None:
+        """``send_now``, unless the web framework takes the batch over, for the end of its transaction."""
+        framework = state.integration
+        if framework is None or not framework.take_over(self._app, batch, options):
+            self.send_now(batch, options)
+
+    def send_now(self, batch: Sequence[Outgoing], options: Options | None = None) -> None:
         """Store `batch`. Raises BrokerUnavailable when that has not worked within ``broker_send_timeout`` seconds."""
         left = self._app.conf.broker_send_timeout
         begun, deadline = time.monotonic(), None
@@ -122,6 +128,12 @@ class Client:
 
     async def asend(self, batch: Sequence[Outgoing], options: Options | None = None) -> None:
         """``send`` for coroutines, on any event loop."""
+        framework = state.integration
+        if framework is None or not framework.take_over(self._app, batch, options):
+            await self.asend_now(batch, options)
+
+    async def asend_now(self, batch: Sequence[Outgoing], options: Options | None = None) -> None:
+        """``send_now`` for coroutines, on any event loop."""
         left = self._app.conf.broker_send_timeout
         begun, deadline = time.monotonic(), None
         while True:

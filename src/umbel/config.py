@@ -1,6 +1,6 @@
 """The settings of an app: where they come from, and the checks that they pass.
 
-Sources, the later ones winning: the defaults, ``config_from_object``, the keywords of ``Umbel(...)``, the environment
+Sources, the later ones winning: the defaults, the settings of the web framework, ``config_from_object``, the keywords of ``Umbel(...)``, the environment
 (``UMBEL_BROKER_URL`` and so on), and what is assigned to ``app.conf``. Each value is checked where it is given;
 contradictions between settings, which may be passing while they are assigned one by one, when they are first used.
 """
@@ -34,7 +34,7 @@ _CONTENT_TYPES = {
     "pickle": "application/x-python-serialize",
     "yaml": "application/x-yaml",
 }
-_LAYERS = ("config_from_object", "keyword", "environment", "assignment")
+_LAYERS = ("framework", "config_from_object", "keyword", "environment", "assignment")
 _POLICY_KEYS = ("max_retries", "interval_start", "interval_step", "interval_max")
 _EXPECTED = {
     "bool": "True or False",
@@ -117,7 +117,7 @@ class Config:
         return SETTINGS.keys()
 
     def source(self, name: str) -> str:
-        """Where the value comes from: "default", "config_from_object", "keyword", "environment" or "assignment"."""
+        """Where the value comes from: "default", "framework", "config_from_object", "keyword", "environment" or "assignment"."""
         name = _known(name)
         self._load()
         return next((layer for layer in reversed(_LAYERS) if name in self._layers[layer]), "default")
@@ -158,6 +158,13 @@ class Config:
             return
         with self._lock:
             self._pending.append(lambda: self._read_object(_import_object(source), namespace, source))
+            self._bump()
+
+    def load_framework(self, source: Callable[[], Mapping[str, Any]]) -> None:
+        """Read settings that a web framework holds (see ``umbel.integration``). `source` is asked when a setting is first
+        needed; everything else wins over what it answers."""
+        with self._lock:
+            self._pending.append(lambda: self._put("framework", dict(source()), "the framework's settings"))
             self._bump()
 
     def _read_object(self, source: Any, namespace: str | None, label: str = "") -> None:

@@ -21,6 +21,7 @@ from umbel.errors import ConfigurationError
 if TYPE_CHECKING:
     from umbel.app import Umbel
     from umbel.errors import Retry
+    from umbel.integration import Integration
     from umbel.result import AsyncResult
     from umbel.task import Task
 
@@ -227,6 +228,8 @@ class AppState:
         """Overrides it in one thread or coroutine (``app.set_current()``)."""
         self.shared: list[Callable[[Umbel], Task[..., Any]]] = []
         """The ``shared_task`` declarations: each makes its task for one app."""
+        self.integration: Integration | None = None
+        """What the web framework of this process decides; see ``umbel.integration``."""
 
 
 state = AppState()

@@ -124,6 +124,9 @@ class CallOptions(TypedDict, total=False):
     replaced_task_nesting: int
     stamped_headers: list[str] | None
     stamps: dict[str, Any]
+    on_commit: bool
+    """Within a transaction of the web framework: send when it has been committed, not if it is rolled back. False: now,
+    whatever becomes of it. Default: as the integration is set up (Django: True)."""
     add_to_parent: bool
     """The result is kept among the children of the task that makes the call. Default True."""
     producer: Any
@@ -144,7 +147,7 @@ class WaitOptions(TypedDict, total=False):
     """Never called, which a RuntimeWarning says."""
 
 
-NOT_IN_MESSAGES = frozenset({"add_to_parent", "producer", "connection", "publisher"})
+NOT_IN_MESSAGES = frozenset({"add_to_parent", "on_commit", "producer", "connection", "publisher"})
 """Options of a call that the message does not show."""
 TASK_OPTIONS = frozenset(TaskOptions.__annotations__)
 CALL_OPTIONS = frozenset(CallOptions.__annotations__)

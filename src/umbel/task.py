@@ -229,6 +229,22 @@ class Task(Generic[P, R_co]):
         """
         return self.app.client.call(self, args or (), kwargs or {}, options)
 
+    def delay_on_commit(self, *args: P.args, **kwargs: P.kwargs) -> Result[Any]:
+        """``delay`` when the transaction of the web framework has been committed; at once where there is none.
+
+        With Django ``delay`` does the same, unless the setting ``send_on_commit`` is off.
+        """
+        return self.app.client.call(self, args, kwargs, {"on_commit": True})
+
+    def apply_async_on_commit(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Result[Any]:
+        """``apply_async`` in the same way."""
+        return self.app.client.call(self, args or (), kwargs or {}, {**options, "on_commit": True})
+
     @overload
     async def adelay(
         self: Task[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs

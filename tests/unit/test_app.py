@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import umbel
-from umbel import Task, Umbel, current_app, current_task, shared_task
+from umbel import Task, Umbel, context, current_app, current_task, shared_task
 from umbel.connections import broker_options, store_options
 from umbel.errors import ConfigurationError, NoResultStore, NotRegistered, UmbelWarning
 from umbel.task import setting_of
@@ -269,10 +269,13 @@ def test_a_broken_module_is_not_swallowed(app: Umbel, packages: str) -> None:
         app.autodiscover_tasks([f"{packages}_absent"], force=True)
 
 
-def test_without_packages_there_must_be_somebody_who_knows_them(app: Umbel, packages: str) -> None:
+def test_without_packages_there_must_be_somebody_who_knows_them(
+    app: Umbel, packages: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ConfigurationError, match="Name the packages"):
         app.autodiscover_tasks(force=True)
-    app.installed_packages = lambda: [f"{packages}_good"]
+    framework = types.SimpleNamespace(packages=lambda: [f"{packages}_good"])
+    monkeypatch.setattr(context.state, "integration", framework)
     app.autodiscover_tasks(force=True)
     assert f"{packages}_good.tasks" in sys.modules
 

@@ -81,8 +81,10 @@ LAYERS: dict[str, Layer] = {
             "config",
             "connections",
             "context",
+            "discovery",
             "eager",
             "execution",
+            "integration",
             "log",
             "options",
             "places",
@@ -115,8 +117,8 @@ LAYERS: dict[str, Layer] = {
     ),
     "contrib": Layer(
         ("contrib", "contrib.*"),
-        (*BELOW_APP, "app", "worker", "public names", "cli"),
-        ("msgspec", "django", "celery"),
+        (*BELOW_APP, "app", "worker", "public names", "cli", "testing", "backend helpers"),
+        ("msgspec", "django", "django_tasks", "asgiref", "celery", "pytest"),
     ),
 }
 

@@ -27,7 +27,7 @@ from typing import Any, TypeGuard
 
 import click
 
-from umbel import Task, Umbel
+from umbel import Task, Umbel, integration
 from umbel.errors import ConfigurationError, UmbelError
 
 __all__ = ["AppNotFound", "find_app", "import_tasks", "likely_apps"]
@@ -58,9 +58,12 @@ def find_app(name: str) -> Umbel:
     else:
         module, rest = _import_dotted(target)
     attribute = ".".join(part for part in (rest, attribute) if part)
-    if attribute:
-        return _named(module, attribute)
-    return _only_app(module)
+    app = _named(module, attribute) if attribute else _only_app(module)
+    framework = integration.active()
+    if framework is not None:
+        with _UserCode(name):
+            framework.prepare()
+    return app
 
 
 def import_tasks(app: Umbel) -> None:

@@ -10,8 +10,10 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
+from umbel import integration
 from umbel.errors import BrokerUnavailable, ConfigurationError
 from umbel.ports import Broker, ResultStore
 from umbel.routing import declared_queues
@@ -97,6 +99,8 @@ class Program:
         if options.banner:
             sys.stderr.write(render_banner(self) + "\n")
             sys.stderr.flush()
+        if (framework := integration.active()) is not None:
+            framework.before_fork()
 
     def plan(self) -> Plan:
         """What the supervisor runs."""
@@ -218,7 +222,10 @@ class Program:
             limits=self.options.limits,
         )
         judge = Judge(self.app, self.name)
-        main = _node_main(settings, self.app.new_broker(), self.app.new_store(), judge, sock)
+        broker = self.app.new_broker()
+        framework = integration.active()
+        services = [] if framework is None else framework.services(self.app, broker)
+        main = _node_main(settings, broker, self.app.new_store(), judge, sock, services)
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 runner.run(main)
@@ -252,7 +259,12 @@ class Program:
 
 
 async def _node_main(
-    settings: NodeSettings, broker: Broker, store: ResultStore | None, judge: Judge, sock: socket.socket
+    settings: NodeSettings,
+    broker: Broker,
+    store: ResultStore | None,
+    judge: Judge,
+    sock: socket.socket,
+    services: Sequence[Callable[[], Coroutine[Any, Any, None]]],
 ) -> None:
     node = Node(settings, broker, store, judge, Journal())
     node.on_ready = lambda: logger.info("%s ready.", settings.name)
@@ -292,11 +304,28 @@ async def _node_main(
     loop.add_reader(sock, readable)
     # With the pool solo nobody listens: the supervisor runs tasks.
     beating = None if settings.pool == "solo" else loop.create_task(beat(sock, node), name="beat")
+    serving = [loop.create_task(_serve(service)) for service in services]
     try:
         await node.run()
     finally:
-        if beating is not None:
-            beating.cancel()
+        for task in serving if beating is None else (*serving, beating):
+            task.cancel()
+
+
+_PAUSE_OF_SERVICE = 5.0
+"""Seconds until a service that has failed is started again."""
+
+
+async def _serve(service: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Keep a service of the framework going: a fault of it must not end the node."""
+    while True:
+        try:
+            return await service()
+        except Exception:
+            logger.exception(
+                "A service of the framework failed. It is started again in %g s.", _PAUSE_OF_SERVICE
+            )
+        await asyncio.sleep(_PAUSE_OF_SERVICE)
 
 
 def _attempts(conf: Any) -> int | None:

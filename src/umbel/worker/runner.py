@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from umbel import integration
 from umbel.codecs.protocol import decode_call
 from umbel.codecs.reprs import safe_repr
 from umbel.context import Request, running
@@ -110,13 +111,17 @@ class Runner:
         self._loops = _ThreadLoops()
         self._facts: dict[str, Facts] = {}
         self._coroutines: dict[int, asyncio.Task[Any]] = {}
+        self._framework = integration.active()
 
     # -- the two entrances -----------------------------------------------------------------------------
 
     def run(self, call: Handed) -> Done:
         """Run `call` in this thread; a coroutine function runs in a loop that belongs to the thread."""
         try:
-            return self._run(call)
+            if self._framework is None:
+                return self._run(call)
+            with self._framework.around_task():
+                return self._run(call)
         except BaseException as exc:  # noqa: BLE001 - a limit that strikes late, an exit in an odd place
             return self._broken(call, exc)
 
@@ -303,7 +308,10 @@ class Runner:
     async def _in_thread(self, execution: Execution) -> _Box:
         def run() -> _Box:
             try:
-                return _Box(self._call(execution))
+                if self._framework is None:
+                    return _Box(self._call(execution))
+                with self._framework.around_task():
+                    return _Box(self._call(execution))
             except BaseException as exc:  # noqa: BLE001 - raised again by open()
                 return _Box(error=exc)
 
@@ -326,6 +334,12 @@ class Runner:
             del self._coroutines[seq]
 
     async def _awaited(self, execution: Execution) -> Any:
+        if self._framework is None:
+            return await self._result_of(execution)
+        async with self._framework.around_coroutine():
+            return await self._result_of(execution)
+
+    async def _result_of(self, execution: Execution) -> Any:
         envelope = execution.envelope
         made = execution.task(*envelope.args, **envelope.kwargs)
         if not inspect.isawaitable(made):

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
+from umbel import integration
+from umbel.contrib.django import checks
+from umbel.contrib.django.integration import DjangoIntegration
+from umbel.contrib.django.project import get_app
+
 __all__ = ["UmbelAppConfig"]
 
 
@@ -14,3 +19,10 @@ class UmbelAppConfig(AppConfig):
     label = "umbel"
     verbose_name = "Umbel"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Django's settings count from now on, and the project has an app."""
+        if integration.active() is None:
+            integration.activate(DjangoIntegration())
+        checks.register()
+        get_app()

@@ -1,0 +1,88 @@
+"""Django's answers to what Umbel asks its framework; see ``umbel.integration``.
+
+Importing this module activates them. Neither that nor making an app touches Django's settings: the module of an app may be
+imported while they are still loading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.core.exceptions import AppRegistryNotReady, ImproperlyConfigured
+from django.db import connections
+
+import django
+from umbel import integration
+from umbel.contrib.django import conf, hygiene, transactions
+from umbel.errors import ConfigurationError
+from umbel.ports import Broker, Outgoing
+
+if TYPE_CHECKING:
+    from umbel.app import Umbel
+
+__all__ = ["APPLICATION", "DjangoIntegration"]
+
+APPLICATION = "umbel.contrib.django"
+"""What stands in ``INSTALLED_APPS``."""
+
+
+class DjangoIntegration:
+    """See ``umbel.integration.Integration``."""
+
+    def settings(self) -> Mapping[str, Any]:
+        try:
+            return conf.project_settings().umbel
+        except ImproperlyConfigured as exc:
+            raise ConfigurationError(f"Django's settings cannot be read: {exc}") from exc
+
+    def embedded_url(self) -> str | None:
+        try:
+            if not apps.is_installed(APPLICATION):
+                return None
+        except AppRegistryNotReady as exc:
+            raise ConfigurationError(
+                "The queue lies in Django's database, and Django is still loading its applications. Do not call a task "
+                "while a module is imported: call it in a function, or in AppConfig.ready(). In a program of your own, "
+                "call django.setup() first."
+            ) from exc
+        return f"django://{conf.integration_settings().database}"
+
+    def packages(self) -> Iterable[str]:
+        return [config.name for config in apps.get_app_configs()]
+
+    def prepare(self) -> None:
+        if not apps.ready:
+            django.setup()
+
+    def take_over(self, app: Umbel, batch: Sequence[Outgoing], options: Mapping[str, Any] | None) -> bool:
+        return transactions.take_over(app, batch, options)
+
+    @contextmanager
+    def around_task(self) -> Iterator[None]:
+        hygiene.tidy_connections()
+        try:
+            yield
+        finally:
+            hygiene.tidy_connections()
+            hygiene.forget_locale()
+
+    @asynccontextmanager
+    async def around_coroutine(self) -> AsyncIterator[None]:
+        await hygiene.atidy_connections()
+        try:
+            yield
+        finally:
+            await hygiene.atidy_connections()
+
+    def before_fork(self) -> None:
+        connections.close_all()
+
+    def services(self, app: Umbel, broker: Broker) -> Sequence[Callable[[], Coroutine[Any, Any, None]]]:
+        return []
+
+
+if integration.active() is None:
+    integration.activate(DjangoIntegration())

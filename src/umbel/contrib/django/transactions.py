@@ -1,0 +1,101 @@
+"""When a call leaves that was made inside a transaction.
+
+==============================  ===================================================================
+The queue is in the database    The message becomes a row of the caller's own transaction.
+of the transaction
+The queue is somewhere else     The message is sent when the transaction has been committed.
+… and there is an outbox        The message becomes a row of the transaction too, and goes from there.
+==============================  ===================================================================
+
+In all three a rollback leaves nothing behind, and ``delay()`` returns at once, with an id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from umbel import portal
+from umbel.contrib.django import conf
+from umbel.errors import BrokerUnavailable, CapabilityError
+from umbel.ports import Outgoing
+
+if TYPE_CHECKING:
+    from umbel.app import Umbel
+
+__all__ = ["alias_of", "open_transaction", "take_over"]
+
+_SCHEME = "django://"
+
+
+def alias_of(url: str) -> str | None:
+    """The database that ``django://alias`` names; None for other URLs."""
+    return url.removeprefix(_SCHEME).partition("?")[0].strip("/") if url.startswith(_SCHEME) else None
+
+
+def open_transaction(prefer: str | None = None) -> BaseDatabaseWrapper | None:
+    """The connection of this thread that is inside ``atomic()``: that of `prefer`, of "default", or of any alias."""
+    inside = {c.alias: c for c in connections.all(initialized_only=True) if c.in_atomic_block}
+    if not inside:
+        return None
+    for alias in (prefer, "default"):
+        if alias in inside:
+            return inside[alias]
+    return next(iter(inside.values()))
+
+
+def take_over(app: Umbel, batch: Sequence[Outgoing], options: Mapping[str, Any] | None) -> bool:
+    """See ``Integration.take_over``: False when `batch` is to be sent now, in the ordinary way."""
+    queue = alias_of(app.broker_url)
+    connection = open_transaction(queue)
+    if connection is None:
+        return False
+    on_commit = options.get("on_commit") if options else None
+    if on_commit is None:
+        on_commit = conf.integration_settings().send_on_commit
+    if connection.alias == queue:
+        if not on_commit:
+            _send_beside(app, batch, connection)
+            return True
+        if not _on_event_loop():
+            return False  # the ordinary way is an INSERT on this very connection
+    elif not on_commit:
+        return False
+    transaction.on_commit(partial(_send_after, app, batch, options), using=connection.alias)
+    return True
+
+
+def _send_after(app: Umbel, batch: Sequence[Outgoing], options: Mapping[str, Any] | None) -> None:
+    try:
+        app.client.send_now(batch, options)
+    except BrokerUnavailable as exc:
+        names = ", ".join(sorted({out.frame.task_name for out in batch}))
+        exc.add_note(
+            f"The transaction has been committed; the call of {names} that waited for it was not sent. With "
+            'UMBEL = {"outbox": True} it would have been stored in the transaction, and be sent when the broker is back.'
+        )
+        raise
+
+
+def _send_beside(app: Umbel, batch: Sequence[Outgoing], connection: BaseDatabaseWrapper) -> None:
+    """Send at once though a transaction is open on the database that holds the queue: on a connection of its own."""
+    if connection.vendor == "sqlite":
+        raise CapabilityError(
+            "on_commit=False: SQLite has one writer, and this thread's transaction may be it; a message that is to outlive "
+            "a rollback could wait for ever. Call the task outside of atomic(), or let it wait for the commit."
+        )
+    portal.run(app.client.asend_now(batch))
+
+
+def _on_event_loop() -> bool:
+    """Whether this is a coroutine, in which Django refuses to use the database directly."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,26 @@
+"""Modules by name: what a script is called, and what stands beside a package."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+__all__ = ["import_related", "script_module"]
+
+
+def script_module() -> str:
+    """What the running script is called as a module, so that a worker that imports it finds the same names."""
+    path = getattr(sys.modules.get("__main__"), "__file__", None)
+    return "" if path is None else os.path.splitext(os.path.basename(path))[0]
+
+
+def import_related(package: str, related_name: str) -> None:
+    """Import ``package.related_name``. That there is none is no error; anything else that fails is."""
+    importlib.import_module(package)
+    name = f"{package}.{related_name}" if related_name else package
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as exc:
+        if exc.name != name:
+            raise
