@@ -93,7 +93,7 @@ class Umbel:
         self._connections = Connections(self)
         self.client = Client(self)
         integration.find()
-        self.conf.load_framework(_framework_settings)
+        self.conf.load_framework(integration.settings)
         if set_as_current:
             self.set_default()
 
@@ -486,8 +486,3 @@ class Umbel:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return context.get_current_app, ()
-
-
-def _framework_settings() -> Mapping[str, Any]:
-    framework = integration.active()
-    return {} if framework is None else framework.settings()

@@ -161,10 +161,15 @@ class Config:
             self._bump()
 
     def load_framework(self, source: Callable[[], Mapping[str, Any]]) -> None:
-        """Read settings that a web framework holds (see ``umbel.integration``). `source` is asked when a setting is first
-        needed; everything else wins over what it answers."""
+        """Read settings that a web framework holds (see ``umbel.integration``). `source` is asked when a setting is next
+        needed; everything else wins over what it answers. Called again, it replaces what was read before."""
+
+        def read() -> None:
+            self._layers["framework"] = {}
+            self._put("framework", dict(source()), "the framework's settings")
+
         with self._lock:
-            self._pending.append(lambda: self._put("framework", dict(source()), "the framework's settings"))
+            self._pending.append(read)
             self._bump()
 
     def _read_object(self, source: Any, namespace: str | None, label: str = "") -> None:

@@ -19,7 +19,7 @@ from umbel.ports import Broker, Outgoing
 if TYPE_CHECKING:
     from umbel.app import Umbel
 
-__all__ = ["Integration", "activate", "active", "find"]
+__all__ = ["Integration", "activate", "active", "find", "settings"]
 
 _FRAMEWORKS = {"DJANGO_SETTINGS_MODULE": ("django", "umbel.contrib.django.integration")}
 """Environment variable that tells of a framework -> (its package, the module that activates the integration)."""
@@ -73,6 +73,11 @@ def activate(integration: Integration) -> None:
 def active() -> Integration | None:
     """The integration of this process."""
     return context.state.integration
+
+
+def settings() -> Mapping[str, Any]:
+    """What the framework's settings say of Umbel; nothing where there is no framework."""
+    return {} if context.state.integration is None else context.state.integration.settings()
 
 
 def find() -> None:

@@ -22,6 +22,7 @@ import msgspec
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 
+from umbel import context, integration
 from umbel.errors import ConfigurationError
 from umbel.settings import OLD_NAMES, SETTINGS
 
@@ -103,6 +104,8 @@ def project_settings() -> ProjectSettings:
 def _forget(*, setting: str, **_: Any) -> None:
     if setting.startswith(("UMBEL", "CELERY", "BROKER_")) or setting in ("TIME_ZONE", "DATABASES"):
         project_settings.cache_clear()
+        if context.state.default is not None:  # override_settings() in a test
+            context.state.default.conf.load_framework(integration.settings)
 
 
 setting_changed.connect(_forget, dispatch_uid="umbel.contrib.django.conf")
