@@ -129,7 +129,7 @@ class Client:
     async def asend(self, batch: Sequence[Outgoing], options: Options | None = None) -> None:
         """``send`` for coroutines, on any event loop."""
         framework = state.integration
-        if framework is None or not framework.take_over(self._app, batch, options):
+        if framework is None or not await framework.atake_over(self._app, batch, options):
             await self.asend_now(batch, options)
 
     async def asend_now(self, batch: Sequence[Outgoing], options: Options | None = None) -> None:

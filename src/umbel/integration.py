@@ -48,6 +48,12 @@ class Integration(Protocol):
         """Whether the framework sees to it that `batch` is sent, now or when its transaction has been committed."""
         ...
 
+    async def atake_over(
+        self, app: Umbel, batch: Sequence[Outgoing], options: Mapping[str, Any] | None
+    ) -> bool:
+        """The same for coroutines."""
+        ...
+
     def around_task(self) -> AbstractContextManager[None]:
         """Surrounds each run in the thread that runs it."""
         ...

@@ -129,8 +129,11 @@ def check_tables(
     app_configs: Any = None, databases: Sequence[str] | None = None, **_: Any
 ) -> list[CheckMessage]:
     """Whether the tables are there, in those of `databases` that hold a queue or results."""
-    app = get_app()
-    used = {alias_of(app.broker_url), alias_of(app.result_url or "")} & set(databases or ())
+    try:
+        app = get_app()
+        used = {alias_of(app.broker_url), alias_of(app.result_url or "")} & set(databases or ())
+    except ConfigurationError:
+        return []  # check_settings says it
     problems: list[CheckMessage] = []
     for alias in sorted(filter(None, used)):
         expected = {

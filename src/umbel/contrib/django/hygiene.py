@@ -12,7 +12,7 @@ from django.db import connections
 from django.db.backends.signals import connection_created
 from django.utils import timezone, translation
 
-__all__ = ["atidy_connections", "forget_locale", "tidy_connections"]
+__all__ = ["atidy_connections", "forget_locale", "opened", "tidy_connections"]
 
 
 def tidy_connections() -> None:
@@ -39,6 +39,11 @@ def _note_opened(**_: Any) -> None:
 
 
 connection_created.connect(_note_opened, dispatch_uid="umbel.contrib.django.hygiene")
+
+
+def opened() -> bool:
+    """Whether a database connection has ever been opened in this process."""
+    return _opened
 
 
 async def atidy_connections() -> None:

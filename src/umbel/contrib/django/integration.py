@@ -60,6 +60,11 @@ class DjangoIntegration:
     def take_over(self, app: Umbel, batch: Sequence[Outgoing], options: Mapping[str, Any] | None) -> bool:
         return transactions.take_over(app, batch, options)
 
+    async def atake_over(
+        self, app: Umbel, batch: Sequence[Outgoing], options: Mapping[str, Any] | None
+    ) -> bool:
+        return await transactions.atake_over(app, batch, options)
+
     @contextmanager
     def around_task(self) -> Iterator[None]:
         hygiene.tidy_connections()

@@ -12,16 +12,16 @@ In all three a rollback leaves nothing behind, and ``delay()`` returns at once, 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from asgiref.sync import sync_to_async
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from umbel import portal
-from umbel.contrib.django import conf
+from umbel.contrib.django import conf, hygiene
 from umbel.errors import BrokerUnavailable, CapabilityError
 from umbel.ports import Outgoing
 
@@ -62,11 +62,27 @@ def take_over(app: Umbel, batch: Sequence[Outgoing], options: Mapping[str, Any] 
         if not on_commit:
             _send_beside(app, batch, connection)
             return True
-        if not _on_event_loop():
-            return False  # the ordinary way is an INSERT on this very connection
-    elif not on_commit:
+        return False  # the ordinary way is an INSERT on this very connection
+    if not on_commit:
         return False
     transaction.on_commit(partial(_send_after, app, batch, options), using=connection.alias)
+    return True
+
+
+async def atake_over(app: Umbel, batch: Sequence[Outgoing], options: Mapping[str, Any] | None) -> bool:
+    """``take_over`` for coroutines, whose transaction is open in the thread that ``sync_to_async`` leads to."""
+    if not hygiene.opened():
+        return False
+    return await sync_to_async(_take_over_in_thread)(app, batch, options)
+
+
+def _take_over_in_thread(app: Umbel, batch: Sequence[Outgoing], options: Mapping[str, Any] | None) -> bool:
+    if take_over(app, batch, options):
+        return True
+    queue = alias_of(app.broker_url)
+    if queue is None or open_transaction(queue) is None:
+        return False
+    app.client.send_now(batch, options)
     return True
 
 
@@ -90,12 +106,3 @@ def _send_beside(app: Umbel, batch: Sequence[Outgoing], connection: BaseDatabase
             "a rollback could wait for ever. Call the task outside of atomic(), or let it wait for the commit."
         )
     portal.run(app.client.asend_now(batch))
-
-
-def _on_event_loop() -> bool:
-    """Whether this is a coroutine, in which Django refuses to use the database directly."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

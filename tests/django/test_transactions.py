@@ -1,0 +1,164 @@
+"""A call inside a transaction is sent when it has been committed, and not at all when it is rolled back."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from tests.servers import RedisServer, free_port
+
+from django.db import transaction
+from django.test import TestCase
+from umbel import Umbel, current_app, portal, shared_task
+from umbel.contrib.django.transactions import alias_of
+from umbel.errors import BrokerUnavailable
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@shared_task
+def greet(name: str) -> str:
+    return f"Hello, {name}"
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def waiting(redis: RedisServer, settings: Any) -> Iterator[Any]:
+    """The broker is Redis, and the answer is a function: the names that wait, as greet() was given them."""
+    settings.UMBEL = {"broker_url": redis.url(), "task_default_queue": f"q-{uuid.uuid4()}"}
+
+    async def browse() -> list[str]:
+        await current_app.broker.open()
+        found = await current_app.broker.browse("waiting", [current_app.conf.task_default_queue])
+        return [message.frame.headers["argsrepr"] for message in found if message.frame is not None]
+
+    yield lambda: portal.run(browse())
+    current_app.close()
+
+
+class Changed(Exception):
+    pass
+
+
+def test_it_is_sent_on_commit(waiting: Any) -> None:
+    with transaction.atomic():
+        result = greet.delay("Ada")
+        assert result.id
+        assert waiting() == []
+    assert waiting() == ["('Ada',)"]
+
+
+def test_it_is_dropped_on_rollback(waiting: Any) -> None:
+    with pytest.raises(Changed), transaction.atomic():
+        greet.delay("Ada")
+        raise Changed
+    assert waiting() == []
+
+
+def test_a_savepoint_that_is_rolled_back_takes_its_calls_with_it(waiting: Any) -> None:
+    with transaction.atomic():
+        greet.delay("before")
+        with pytest.raises(Changed), transaction.atomic():
+            greet.delay("inside")
+            raise Changed
+        greet.delay("after")
+    assert sorted(waiting()) == ["('after',)", "('before',)"]
+
+
+def test_without_a_transaction_it_is_sent_at_once(waiting: Any) -> None:
+    greet.delay("Ada")
+    greet.delay_on_commit("Bob")
+    greet.apply_async_on_commit(("Cy",))
+    assert len(waiting()) == 3
+
+
+def test_a_call_may_insist_on_now(waiting: Any) -> None:
+    with pytest.raises(Changed), transaction.atomic():
+        greet.apply_async(("Ada",), on_commit=False)
+        raise Changed
+    assert waiting() == ["('Ada',)"]
+
+
+def test_the_project_may_prefer_now_and_a_call_the_commit(waiting: Any, settings: Any) -> None:
+    settings.UMBEL = {**settings.UMBEL, "send_on_commit": False}
+    with pytest.raises(Changed), transaction.atomic():
+        greet.delay("Ada")
+        greet.delay_on_commit("Bob")
+        greet.apply_async_on_commit(("Cy",), queue=current_app.conf.task_default_queue)
+        raise Changed
+    assert waiting() == ["('Ada',)"]
+
+
+def test_many_calls_and_signatures_wait_too(waiting: Any) -> None:
+    with pytest.raises(Changed), transaction.atomic():
+        greet.map_async(["Ada", "Bob"])
+        greet.s("Cy").apply_async()
+        current_app.send_many([greet.s("Di")])
+        current_app.send_task(greet.name, ("Ed",))
+        raise Changed
+    assert waiting() == []
+    with transaction.atomic():
+        greet.map_async(["Ada", "Bob"])
+    assert len(waiting()) == 2
+
+
+def test_a_coroutine_inside_a_transaction_waits_as_well(waiting: Any) -> None:
+    async def call() -> str:
+        return (await greet.adelay("Ada")).id
+
+    with pytest.raises(Changed), transaction.atomic():
+        async_to_sync(call)()
+        raise Changed
+    assert waiting() == []
+    with transaction.atomic():
+        assert async_to_sync(call)()
+        assert waiting() == []
+    assert waiting() == ["('Ada',)"]
+
+
+def test_a_broker_that_is_away_at_the_commit_is_an_error_that_says_what_happened(
+    waiting: Any, settings: Any
+) -> None:
+    settings.UMBEL = {"broker_url": f"redis://127.0.0.1:{free_port()}/0", "broker_send_timeout": 0.2}
+    with pytest.raises(BrokerUnavailable) as caught, transaction.atomic():
+        greet.delay("Ada")
+    assert "has been committed" in caught.value.__notes__[0]
+    assert "greet" in caught.value.__notes__[0]
+
+
+def test_the_alias_of_a_url() -> None:
+    assert alias_of("django://default") == "default"
+    assert alias_of("django://queue/?x=1") == "queue"
+    assert alias_of("redis://default") is None
+
+
+@pytest.mark.usefixtures("redis_app")
+class InATestCase(TestCase):
+    """``TestCase`` wraps each test into a transaction: calls wait in it, and can be let go."""
+
+    app: Umbel
+
+    def test_calls_can_be_captured(self) -> None:
+        with self.captureOnCommitCallbacks() as callbacks:
+            greet.delay("Ada")
+        assert len(callbacks) == 1
+
+    def test_and_sent(self) -> None:
+        with self.captureOnCommitCallbacks(execute=True):
+            result = greet.delay("Ada")
+        assert result.known()
+
+
+@pytest.fixture
+def redis_app(redis: RedisServer, settings: Any) -> Iterator[None]:
+    settings.UMBEL = {"broker_url": redis.url(), "result_backend": redis.url()}
+    yield
+    current_app.close()
