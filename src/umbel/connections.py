@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 __all__ = ["Connections", "broker_options", "store_options"]
 
 # Settings of Celery that are options of our Redis backends.
-_BROKER = {"broker_use_ssl": "ssl", "broker_connection_timeout": "socket_connect_timeout"}
+_BROKER = {
+    "broker_use_ssl": "ssl",
+    "broker_connection_timeout": "socket_connect_timeout",
+    "broker_pool_limit": "max_connections",
+}
 _STORE = {
     "redis_backend_use_ssl": "ssl",
     "redis_socket_timeout": "socket_timeout",

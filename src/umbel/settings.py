@@ -45,6 +45,7 @@ ACTING: tuple[Setting, ...] = (
     Setting("broker_connection_max_retries", "int", None, "Attempts to reconnect before the worker gives up. None or 0: it goes on for ever."),
     Setting("broker_send_timeout", "duration", 5.0, "Seconds within which sending a message succeeds or fails, retries included."),
     Setting("broker_use_ssl", "any", False, "Redis: TLS, True or a dict of TLS options such as ssl_ca_certs."),
+    Setting("broker_pool_limit", "int", 10, "Redis: connections that the threads of a process have open at a time to send. None or 0: no limit.", optional=True),
     Setting("broker_connection_timeout", "duration", 4.0, "Redis: seconds until an attempt to connect is given up."),
     # -- results
     Setting("result_backend", "url", None, "Where results go. Unset: the embedded SQLite file when no broker is set either; otherwise no results are kept.", secret=True),
@@ -134,7 +135,6 @@ RECOGNISED: tuple[Setting, ...] = (
     Setting("broker_heartbeat_checkrate", "float", 3.0, "How many checks per heartbeat period."),
     Setting("broker_login_method", "str", None, "AMQP SASL method."),
     Setting("broker_native_delayed_delivery_queue_type", "str", "quorum", "Queue type of the delay queues that quorum mode declares."),
-    Setting("broker_pool_limit", "int", 10, "Connections kept in the publisher pool (None/0: no pool)."),
     Setting("broker_pool_acquire_timeout", "float", None, "Seconds to wait for a pooled connection (new in 5.7)."),
     Setting("broker_host", "str", None, "Old-style part of the URL."),
     Setting("broker_port", "int", None, "Old-style part of the URL."),

@@ -133,6 +133,31 @@ class TestReachingIt:
             "redis://localhost/0", {"visibility_timeout": 3600, "max_connections": 5, "socket_timeout": "3"}
         )
 
+    def test_many_threads_share_a_few_connections(self, redis_server: RedisServer) -> None:
+        """Two hundred threads of a web server that call a task at once do not open two hundred connections."""
+        broker = open_broker(redis_server.url(), {"max_connections": 4})
+        before = int(redis_server.info("connected_clients"))
+        redis_server.command("CLIENT", "PAUSE", "60000", "WRITE")
+        errors: list[BaseException] = []
+
+        def send() -> None:
+            try:
+                broker.send_now([task("x")], timeout=30)
+            except BaseException as exc:
+                errors.append(exc)
+
+        threads = [threading.Thread(target=send) for _ in range(200)]
+        for thread in threads:
+            thread.start()
+        while (opened_now := int(redis_server.info("connected_clients")) - before) < 4:
+            time.sleep(0.01)
+        redis_server.command("CLIENT", "UNPAUSE")
+        for thread in threads:
+            thread.join(30)
+        assert not errors
+        assert opened_now == 4
+        assert redis_server.command("LLEN", "q") == 200
+
     def test_out_of_reach_is_an_error_that_hides_the_password(self) -> None:
         url = f"redis://:hunter2@localhost:{free_port()}/0"
         broker, store = open_broker(url), open_store(url)

@@ -20,7 +20,6 @@ _WITHOUT_EFFECT = frozenset(
         "client_name",
         "fanout_patterns",
         "fanout_prefix",
-        "max_connections",
         "min_other_sentinels",
         "polling_interval",
         "queue_order_strategy",
@@ -40,7 +39,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What ``broker_transport_options`` and ``result_backend_transport_options`` may say.
 
     Accepted and without effect, because there is nothing to tune: ``visibility_timeout`` (leases are renewed as long as
-    a task runs), ``max_connections`` (calls share one connection), and Celery's names for keys that we do not use.
+    a task runs), and Celery's names for keys that we do not use.
     """
 
     global_keyprefix: str = ""
@@ -55,6 +54,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds to wait for a connection, handshake included."""
     socket_keepalive: bool = True
     """Let TCP notice, within about a minute, that the other machine is gone."""
+    max_connections: int | None = 10
+    """Connections that the threads of a process have open at a time to send messages and to look at results; who comes when
+    all are in use waits (Celery's ``broker_pool_limit``). None or 0: as many as there are threads."""
     health_check_interval: float = 0.0
     """Accepted; every call has a deadline, so that a dead connection is noticed by its next use."""
     retry_on_timeout: bool = False

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -12,6 +10,7 @@ from umbel import faults
 from umbel.backends.redis.address import Address
 from umbel.backends.redis.clock import ServerClock
 from umbel.backends.redis.options import Options
+from umbel.backends.redis.pool import Pool
 from umbel.backends.redis.scripts import Script
 from umbel.backends.redis.wire import Arg, Command, Lost, Refusal, SyncWire, Wire, pack, pack_one
 from umbel.errors import BrokerUnavailable, ConfigurationError, StoreFull, StoreUnavailable, UmbelError
@@ -44,8 +43,7 @@ class Server:
         self._unavailable = unavailable
         self._wire: Wire | None = None
         self._lock: asyncio.Lock | None = None
-        self._idle: deque[SyncWire] = deque()
-        self._pid = os.getpid()
+        self._pool = Pool(address, options)
 
     def error(self, exc: Lost | Refusal) -> UmbelError:
         """What a failure means to a caller; the URL is named without its password."""
@@ -167,8 +165,7 @@ class Server:
             wire.close()
             if wire.loop is asyncio.get_running_loop():
                 await wire.closed
-        while self._idle:
-            self._idle.pop().close()
+        self._pool.close()
 
     # -- in a thread
 
@@ -177,64 +174,49 @@ class Server:
     def calls_now(self, commands: Sequence[Command], until: float | None = None) -> list[Any]:
         """``calls`` for synchronous callers."""
         try:
-            wire = self.borrow(until)
-            answers = wire.calls(commands)
+            with self._pool.lend(until) as wire:
+                answers = wire.calls(commands)
+                _leave_replica(wire, answers)
         except (Lost, Refusal) as exc:
             raise self.error(exc) from exc
-        self._keep(wire, answers)
+        self._check_now(answers)
         return answers
 
     def push_now(self, key: str, entry: bytes, until: float | None = None) -> None:
         """LPUSH of one entry: the path of every ``delay()``."""
         try:
-            wire = self.borrow(until)
-            wire.post(pack_one(("LPUSH", key, entry)))
-            faults.point("redis.send_written")
-            answer = wire.read()
+            with self._pool.lend(until) as wire:
+                wire.post(pack_one(("LPUSH", key, entry)))
+                faults.point("redis.send_written")
+                answers = (wire.read(),)
+                _leave_replica(wire, answers)
         except (Lost, Refusal) as exc:
             raise self.error(exc) from exc
-        self._keep(wire, (answer,))
+        self._check_now(answers)
 
     def run_now(self, script: Script, *args: Arg, until: float | None = None) -> Any:
         """``run`` for synchronous callers."""
         try:
-            wire = self.borrow(until)
-            answer = wire.call("EVALSHA", script.sha, 0, *args)
-            if isinstance(answer, Refusal) and str(answer).startswith("NOSCRIPT"):
-                answer = wire.call("EVAL", script.text, 0, *args)
+            with self._pool.lend(until) as wire:
+                answer = wire.call("EVALSHA", script.sha, 0, *args)
+                if isinstance(answer, Refusal) and str(answer).startswith("NOSCRIPT"):
+                    answer = wire.call("EVAL", script.text, 0, *args)
+                _leave_replica(wire, (answer,))
         except (Lost, Refusal) as exc:
             raise self.error(exc) from exc
-        self._keep(wire, (answer,))
+        self._check_now((answer,))
         return answer
 
-    def borrow(self, until: float | None = None) -> SyncWire:
-        """A connection for this thread alone, until it is given back. Raises Lost and Refusal."""
-        if self._pid != os.getpid():
-            # What the parent opened is the parent's: closing here only drops this process's copies.
-            self._pid, inherited, self._idle = os.getpid(), self._idle, deque()
-            for wire in inherited:
-                wire.close()
-        while self._idle:
-            try:
-                wire = self._idle.pop()
-            except IndexError:  # another thread was quicker
-                break
-            if wire.idle():
-                wire.limit(until)
-                return wire
-            wire.close()
-        return SyncWire(self.address, self.options, until)
-
-    def _keep(self, wire: SyncWire, answers: Sequence[Any]) -> None:
-        """Give a connection back for the next borrower, and raise the error of the first answer that is one."""
+    def _check_now(self, answers: Sequence[Any]) -> None:
         for answer in answers:
             if isinstance(answer, Refusal):
-                if str(answer).startswith("READONLY"):
-                    wire.close()  # the server became a replica; the next connection asks the sentinels again
-                else:
-                    self._idle.append(wire)
                 raise self.error(answer)
-        self._idle.append(wire)
+
+
+def _leave_replica(wire: SyncWire, answers: Sequence[Any]) -> None:
+    """Close the connection to a server that became a replica: the next one asks the sentinels again."""
+    if any(isinstance(answer, Refusal) and str(answer).startswith("READONLY") for answer in answers):
+        wire.close()
 
 
 def _version(info: bytes) -> tuple[int, int]:

@@ -277,6 +277,11 @@ class SyncWire:
         except OSError as exc:
             raise Lost(_explain(exc)) from exc
 
+    @property
+    def spent(self) -> bool:
+        """It has been closed."""
+        return self._sock.fileno() < 0
+
     def call(self, *command: Arg) -> Any:
         """Send a command and return its answer, which may be a Refusal. Raises Lost."""
         self.post(pack_one(command))
