@@ -138,12 +138,12 @@ class TestReachingIt:
         broker = open_broker(redis_server.url(), {"max_connections": 4})
         before = int(redis_server.info("connected_clients"))
         redis_server.command("CLIENT", "PAUSE", "60000", "WRITE")
-        errors: list[BaseException] = []
+        errors: list[OperationalError] = []
 
         def send() -> None:
             try:
                 broker.send_now([task("x")], timeout=30)
-            except BaseException as exc:
+            except OperationalError as exc:
                 errors.append(exc)
 
         threads = [threading.Thread(target=send) for _ in range(200)]
