@@ -15,11 +15,11 @@ from typing import Any
 from unittest import mock
 
 from servers import RedisServer
+from umbel.backends import _common_machine_clock as machine_clock
 from umbel.backends import open_broker, open_store
 from umbel.backends.memory import broker as memory_broker
 from umbel.backends.memory import forget_memory
 from umbel.backends.memory import place as memory_place
-from umbel.backends.sqlite import clock as sqlite_clock
 from umbel.ports import Broker, ResultStore
 
 __all__ = ["Clock", "Side", "all_sides"]
@@ -108,7 +108,7 @@ def all_sides(redis: RedisServer, folder: Path) -> Iterator[list[Side]]:
         memory, sqlite = Clock(), Clock()
         for module in (memory_broker, memory_place):
             stack.enter_context(mock.patch.object(module, "time", memory))
-        stack.enter_context(mock.patch.object(sqlite_clock, "time", sqlite))
+        stack.enter_context(mock.patch.object(machine_clock, "time", sqlite))
 
         def ahead(clock: Clock) -> Callable[[float], None]:
             def move(seconds: float) -> None:

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Literal
 
+from umbel.backends._common_thread import DatabaseThread
 from umbel.backends._common_wakeup import Wakeup
 from umbel.backends.sqlite import messages, presence
 from umbel.backends.sqlite.database import Database
@@ -16,7 +17,6 @@ from umbel.backends.sqlite.location import Location
 from umbel.backends.sqlite.messages import Taken
 from umbel.backends.sqlite.pulse import pulse_of
 from umbel.backends.sqlite.store import SQLiteStore
-from umbel.backends.sqlite.thread import DatabaseThread
 from umbel.errors import BrokerUnavailable, OperationalError
 from umbel.ports import (
     Capabilities,
@@ -52,7 +52,7 @@ class SQLiteBroker:
         # Each of a node's loops may have a job before ours on the thread, and each job may wait for another writer.
         self.patience = 6 * location.busy_timeout
         self.on_step: Callable[[], None] = lambda: None
-        self._thread = DatabaseThread(location, BrokerUnavailable)
+        self._thread = DatabaseThread(Database(location, BrokerUnavailable), location.path.name)
         self._direct = Database(location, BrokerUnavailable)
         """For ``send_now``, in whichever thread calls it."""
         self._adopted = False

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import apsw
 
-from umbel.backends.sqlite.clock import BOOT_ID
+from umbel.backends._common_machine_clock import BOOT_ID
 from umbel.backends.sqlite.location import Location
 from umbel.backends.sqlite.statements import SCHEMA, statement
 from umbel.errors import BrokerUnavailable, OperationalError, StoreFull, StoreUnavailable

@@ -16,7 +16,7 @@ import apsw
 import msgspec
 
 from umbel import faults
-from umbel.backends.sqlite.clock import milliseconds, steady_now, wall_now
+from umbel.backends._common_machine_clock import milliseconds, steady_now, wall_now
 from umbel.backends.sqlite.database import Database
 from umbel.backends.sqlite.records import RecordRow, put_rows, record_row
 from umbel.backends.sqlite.statements import fetch, statement

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from umbel.backends.sqlite.clock import milliseconds, steady_now, wall_now
+from umbel.backends._common_machine_clock import milliseconds, steady_now, wall_now
 from umbel.backends.sqlite.database import Database
 from umbel.backends.sqlite.records import PRUNE_AT_ONCE, prune_some
 from umbel.backends.sqlite.statements import fetch, statement

@@ -18,9 +18,9 @@ from typing import Generic, TypeVar
 
 import apsw
 
+from umbel.backends._common_file_watch import FileWatch
 from umbel.backends.sqlite.database import Database
 from umbel.backends.sqlite.location import Location
-from umbel.backends.sqlite.wake import FileWatch
 from umbel.errors import OperationalError, StoreUnavailable
 
 __all__ = ["Listener", "PerProcess", "Pulse", "pulse_of"]

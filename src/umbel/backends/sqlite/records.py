@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 import apsw
 import msgspec
 
-from umbel.backends.sqlite.clock import milliseconds, wall_now
+from umbel.backends._common_machine_clock import milliseconds, wall_now
 from umbel.backends.sqlite.database import Database
 from umbel.backends.sqlite.statements import fetch, statement
 from umbel.ports import Record

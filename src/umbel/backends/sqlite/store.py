@@ -8,13 +8,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from umbel.backends._common_thread import DatabaseThread
 from umbel.backends._common_wakeup import Wakeup
 from umbel.backends.sqlite import records
 from umbel.backends.sqlite.database import Database
 from umbel.backends.sqlite.feeds import Feed, feeds_of
 from umbel.backends.sqlite.location import Location
 from umbel.backends.sqlite.pulse import pulse_of
-from umbel.backends.sqlite.thread import DatabaseThread
 from umbel.errors import StoreUnavailable
 from umbel.ports import Record
 
@@ -27,12 +27,12 @@ class SQLiteStore:
     def __init__(self, location: Location) -> None:
         self.location = location
         self.url = location.url
-        self._thread = DatabaseThread(location, StoreUnavailable)
+        self._thread = DatabaseThread(Database(location, StoreUnavailable), location.path.name)
         self._direct = Database(location, StoreUnavailable)
         """For the ``_now`` methods, in whichever thread calls them."""
         self._is_open = False
 
-    def use_thread(self, thread: DatabaseThread) -> None:
+    def use_thread(self, thread: DatabaseThread[Database]) -> None:
         """Work on the thread and the connection of the broker that adopted this store."""
         old, self._thread = self._thread, thread
         if self._is_open and old is not thread:

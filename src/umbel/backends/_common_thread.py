@@ -9,12 +9,9 @@ import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
-from umbel.backends.sqlite.database import Database, Unavailable
-from umbel.backends.sqlite.location import Location
-
-__all__ = ["DatabaseThread"]
+__all__ = ["Closable", "DatabaseThread"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -22,14 +19,24 @@ T = TypeVar("T")
 _Job = tuple["Future[Any]", Callable[[], Any]]
 
 
-class DatabaseThread:
+class Closable(Protocol):
+    """A connection that the thread closes at its end."""
+
+    def close(self) -> None: ...
+
+
+D = TypeVar("D", bound=Closable)
+
+
+class DatabaseThread(Generic[D]):
     """A thread with a database connection. It starts with the first job, and anew in a forked child.
 
     A store that its broker adopted uses the thread of the broker: it ends when the last of its users has left.
     """
 
-    def __init__(self, location: Location, unavailable: Unavailable) -> None:
-        self.database = Database(location, unavailable)
+    def __init__(self, database: D, name: str) -> None:
+        self.database = database
+        self._name = f"umbel {name}"
         self._users: set[int] = set()
         self.forget()
         _all.add(self)
@@ -75,8 +82,7 @@ class DatabaseThread:
     def _start(self) -> queue.SimpleQueue[_Job | None]:
         # A queue of its own for each thread: the one before may still be at work on what it was given.
         jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        name = f"umbel {self.database.location.path.name}"
-        threading.Thread(target=_work, args=(jobs,), name=name, daemon=True).start()
+        threading.Thread(target=_work, args=(jobs,), name=self._name, daemon=True).start()
         return jobs
 
 
@@ -94,7 +100,7 @@ def _work(jobs: queue.SimpleQueue[_Job | None]) -> None:
         del job, future, work  # or the last job's frames stay alive until the next one
 
 
-_all: weakref.WeakSet[DatabaseThread] = weakref.WeakSet()
+_all: weakref.WeakSet[DatabaseThread[Any]] = weakref.WeakSet()
 
 
 def _after_fork_in_child() -> None:
