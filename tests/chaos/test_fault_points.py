@@ -58,7 +58,19 @@ NEXT_NODE = "sqlite.reclaim_written"
 IN_CHILD = ("child.claimed", "child.ran", "child.reported")
 IN_CLIENT = ("client.prepared", "client.sent", "sqlite.send_written", "redis.send_written")
 IN_COMMAND = ("sqlite.requeue_written",)
-ELSEWHERE: dict[str, str] = {}
+ELSEWHERE = dict.fromkeys(
+    (
+        "sql.send_written",
+        "sql.overdue_brought_back",
+        "sql.reserve_written",
+        "sql.settle_removed",
+        "sql.settle_written",
+        "sql.reclaim_written",
+        "sql.requeue_written",
+        "sql.unpark_written",
+    ),
+    "tests/django/test_database_faults.py",
+)
 """Points that other tests visit: name, and the file of the test."""
 BACKENDS = ("sqlite", "redis", "apart")
 EARLY = ("fetcher.acknowledged", "settler.sent")

@@ -65,7 +65,7 @@ LAYERS: dict[str, Layer] = {
     "middleware": Layer(("middleware",), (*PURE, "ports"), ("msgspec",)),
     "events": Layer(("events",), (*PURE, "ports"), ("msgspec",)),
     "backend table": Layer(("backends",), (*PURE, "ports")),
-    "backend helpers": Layer(("backends._*",), (*PURE, "ids", "ports"), ("msgspec",)),
+    "backend helpers": Layer(("backends._*",), (*PURE, "ids", "faults", "ports"), ("msgspec",)),
     "backends": Layer(
         ("backends.*",),
         (*PURE, "ids", "faults", "ports", "backend helpers"),

@@ -1,0 +1,8 @@
+-- What is scheduled, the earliest due first. queues, every, limit. Row as browse_waiting
+SELECT queue, task_id, task, id, reason, since, due - %(now)s, lease_until - %(steady)s, deliveries, frame
+FROM umbel_message WHERE id IN (
+    SELECT id FROM umbel_message
+    WHERE shelf = 1 AND (%(every)s OR queue IN (SELECT value FROM json_each(%(queues)s)))
+    ORDER BY due, id LIMIT %(limit)s
+)
+ORDER BY due, id

@@ -1,0 +1,2 @@
+-- It belongs to another one.
+DELETE FROM umbel_boot

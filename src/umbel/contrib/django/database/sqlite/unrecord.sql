@@ -1,0 +1,2 @@
+-- Delete records that are about to be replaced. task_ids
+DELETE FROM umbel_result WHERE task_id IN (SELECT value FROM json_each(%(task_ids)s))

@@ -1,0 +1,2 @@
+-- What changes with every commit of another connection.
+PRAGMA data_version
