@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -148,6 +148,170 @@ def sentinel(
         process.wait()
 
 
+@dataclass
+class PostgresServer:
+    """One PostgreSQL, with one database for each test process; the superuser is ``postgres``, without a password.
+
+    It listens on a Unix socket in its directory, and on a TCP port of this machine if `tcp` is wanted.
+    """
+
+    directory: pathlib.Path
+    tcp: bool = False
+    durable: bool = False
+    """Flush to disk, as a server that matters does."""
+    port: int = 0
+    config: tuple[str, ...] = ()
+    """More settings: ``("max_connections=20",)``."""
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def host(self) -> str:
+        """Where clients connect to; the directory of the socket counts as one."""
+        return "127.0.0.1" if self.tcp else str(self.directory)
+
+    def start(self) -> PostgresServer:
+        """Start it and wait until it answers. Starting again after ``stop`` keeps port and data."""
+        make_directory(self.directory, "postgres")
+        data = self.directory / "data"
+        if not data.exists():
+            initdb = [_postgres("initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
+            _run([*initdb, "--locale=C.UTF-8", "--no-sync"], "postgres")
+        self.port = self.port or (free_port() if self.tcp else 5432)
+        settings = {
+            "port": self.port,
+            "listen_addresses": "127.0.0.1" if self.tcp else "",
+            "unix_socket_directories": self.directory,
+            "fsync": "on" if self.durable else "off",
+            "synchronous_commit": "on" if self.durable else "off",
+            "full_page_writes": "on" if self.durable else "off",
+            "max_connections": 200,
+            "shared_buffers": "32MB",
+        }
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        options += [f"--{setting}" for setting in self.config]
+        self.process = _spawn(
+            [_postgres("postgres"), "-D", str(data), *options],
+            self.directory / "log",
+            "postgres",
+            signal.SIGQUIT,
+        )
+        ready = [_postgres("pg_isready"), "-q", "-h", str(self.directory), "-p", str(self.port)]
+        wait_until(lambda: subprocess.run(ready).returncode == 0, self.process, self.directory / "log")
+        return self
+
+    def stop(self, signum: int = signal.SIGQUIT) -> None:
+        """SIGQUIT: as in a crash. SIGINT: connections are closed, and all is tidied up."""
+        process, self.process = self.process, None
+        if process is not None:
+            process.send_signal(signum)
+            process.wait()
+
+    def __enter__(self) -> PostgresServer:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+@dataclass
+class MariaServer:
+    """One MariaDB on a Unix socket; the superuser is ``root``, without a password."""
+
+    directory: pathlib.Path
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def socket_path(self) -> pathlib.Path:
+        return self.directory / "mariadb.sock"
+
+    def start(self) -> MariaServer:
+        """Start it and wait until it answers."""
+        make_directory(self.directory, "mysql")
+        data = self.directory / "data"
+        if not data.exists():
+            prepare = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--skip-test-db"]
+            _run([*prepare, "--auth-root-authentication-method=normal"], "mysql")
+        options = {
+            "datadir": data,
+            "socket": self.socket_path,
+            "pid-file": self.directory / "pid",
+            "innodb-flush-log-at-trx-commit": 0,
+            "innodb-buffer-pool-size": "32M",
+            "character-set-server": "utf8mb4",
+        }
+        arguments = ["mariadbd", "--no-defaults", "--skip-networking"]
+        arguments += [f"--{name}={value}" for name, value in options.items()]
+        self.process = _spawn(arguments, self.directory / "log", "mysql")
+        ping = [
+            "mariadb-admin",
+            "--no-defaults",
+            f"--socket={self.socket_path}",
+            "-u",
+            "root",
+            "--silent",
+            "ping",
+        ]
+        wait_until(
+            lambda: subprocess.run(ping, capture_output=True).returncode == 0,
+            self.process,
+            self.directory / "log",
+        )
+        return self
+
+    def stop(self) -> None:
+        """Kill it."""
+        process, self.process = self.process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def __enter__(self) -> MariaServer:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def _postgres(program: str) -> str:
+    """The path of a program of the newest PostgreSQL that is installed."""
+    found = sorted(pathlib.Path("/usr/lib/postgresql").glob(f"*/bin/{program}"))
+    path = str(found[-1]) if found else shutil.which(program)
+    if path is None:
+        raise RuntimeError(f"{program} is not installed; as root: apt-get install postgresql")
+    return path
+
+
+def make_directory(directory: pathlib.Path, user: str) -> None:
+    """Make it, for a server that must not run as root: then for `user`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        shutil.chown(directory, user)
+        for parent in directory.parents:
+            if parent.stat().st_uid == 0 and parent.stat().st_mode & 0o001 == 0:
+                parent.chmod(parent.stat().st_mode | 0o011)  # so that the server gets there
+
+
+def _run(arguments: list[str], user: str) -> None:
+    done = subprocess.run(
+        arguments,
+        capture_output=True,
+        text=True,
+        cwd="/",
+        **({"user": user, "group": user, "extra_groups": []} if os.geteuid() == 0 else {}),
+    )
+    if done.returncode:
+        raise RuntimeError(f"{arguments[0]} fails:\n{done.stdout}{done.stderr}")
+
+
+def wait_until(is_ready: Callable[[], bool], process: subprocess.Popen[bytes], log: pathlib.Path) -> None:
+    """Nothing tells when a server begins to listen."""
+    deadline = time.monotonic() + _PATIENCE
+    while not is_ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"{process.args!r} does not start:\n{log.read_text(errors='replace')}")
+        time.sleep(0.02)
+
+
 def make_certificates(directory: pathlib.Path) -> None:
     """``ca.crt``, and ``server.crt``/``server.key`` for localhost signed by it."""
     if (directory / "server.crt").exists():
@@ -186,19 +350,29 @@ def command(path: pathlib.Path, *parts: str | bytes, password: str | None = None
     return answer
 
 
-def _spawn(arguments: list[str], log: pathlib.Path) -> subprocess.Popen[bytes]:
+def _spawn(
+    arguments: list[str], log: pathlib.Path, user: str | None = None, on_death: int = signal.SIGKILL
+) -> subprocess.Popen[bytes]:
+    """Start a server that ends with this process; as `user`, when this is root."""
     if shutil.which(arguments[0]) is None:
-        raise RuntimeError(f"{arguments[0]} is not installed; as root: apt-get install redis-server")
+        raise RuntimeError(f"{arguments[0]} is not installed; as root: scripts/need-servers")
+    as_user = {"user": user, "group": user, "extra_groups": []} if user and os.geteuid() == 0 else {}
     with log.open("ab") as output:
         return subprocess.Popen(
-            arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=_die_with_parent
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd="/" if user else None,
+            preexec_fn=lambda: _die_with_parent(on_death),
+            **as_user,
         )
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(signum: int = signal.SIGKILL) -> None:
     """A test run that is killed must not leave servers behind."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(1, signum)
         if os.getppid() == 1:
             os._exit(1)
 
