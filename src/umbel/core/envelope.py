@@ -25,7 +25,7 @@ class Embed(msgspec.Struct, kw_only=True, frozen=True):
     chord: dict[str, Any] | None = None
 
 
-class Envelope(msgspec.Struct, kw_only=True, frozen=True):
+class Envelope(msgspec.Struct, frozen=True):
     """Everything that a message says about a call, in Python's terms. The codec turns it into a Frame and back."""
 
     id: str

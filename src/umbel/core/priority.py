@@ -37,7 +37,7 @@ def umbel_priority(number: int) -> int:
     >>> [umbel_priority(n) for n in (0, 2, 3, 6, 9)]
     [0, 0, -33, -66, -100]
     """
-    return _FROM_CELERY[min(max(number, 0), 9)]
+    return _FROM_CELERY[number] if 0 <= number <= 9 else _FROM_CELERY[0 if number < 0 else 9]
 
 
 def frame_priority(frame: Frame) -> int:
