@@ -63,6 +63,8 @@ class _Plan(msgspec.Struct, kw_only=True):
     """defaults < route < given."""
     options: Options
     """The same, for calls without options of their own."""
+    common: dict[str, Any]
+    """What their envelopes have in common."""
     arguments: ArgumentCheck | None
     parameters: tuple[str, ...]
     timezone: tzinfo
@@ -141,10 +143,12 @@ class Planner:
             plan.arguments.check(plan.name, args, kwargs)
         if options or plan.queue is None:
             merged, queue = self._merged(plan, args, kwargs, options or {})
+            common = _common(plan.name, merged, queue)
         else:
-            merged, queue = plan.options, plan.queue
+            merged, common = plan.options, plan.common
         eta, expires, due_in = _times(plan, merged)
-        envelope = _envelope(plan, merged, queue, (tuple(args), dict(kwargs), retries), (eta, expires))
+        arguments = (tuple(args), dict(kwargs), retries)
+        envelope = _envelope(common, merged, arguments, (eta, expires), plan.inherit_priority)
         if self._app.send_middleware:
             envelope = apply_all(self._app.send_middleware, envelope)
         return envelope, merged, due_in
@@ -181,6 +185,7 @@ class Planner:
         queue, routed = (None, {}) if router.dynamic else router.route(name, (), {}, given, task)
         layer = {**defaults, **_known(routed), **given}
         arguments = None if task is None else task.arguments
+        options = Options.merge(layer)
         return _Plan(
             version=conf.version,
             name=name,
@@ -189,7 +194,8 @@ class Planner:
             given=given,
             queue=queue,
             layer=layer,
-            options=Options.merge(layer),
+            options=options,
+            common={} if queue is None else _common(name, options, queue),
             arguments=arguments,
             parameters=() if arguments is None else arguments.names,
             timezone=UTC if conf.enable_utc or not conf.timezone else ZoneInfo(conf.timezone),
@@ -234,11 +240,11 @@ def _known(routed: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _envelope(
-    plan: _Plan,
+    common: dict[str, Any],
     options: Options,
-    queue: str,
     arguments: tuple[tuple[Any, ...], dict[str, Any], int],
     times: tuple[datetime | None, datetime | None],
+    inherit_priority: bool,
 ) -> Envelope:
     """Put it together. Calls made inside a run know their parent and their root."""
     request = current_request()
@@ -247,36 +253,44 @@ def _envelope(
     priority = options.priority or 0
     if request is not None:
         parent_id, root_id = request.id, request.root_id or request.id
-        if plan.inherit_priority and options.priority is None and request.delivery_info:
+        if inherit_priority and options.priority is None and request.delivery_info:
             priority = request.delivery_info.get("priority") or 0
     return Envelope(
         id=task_id,
-        task=plan.name,
         args=arguments[0],
         kwargs=arguments[1],
-        retries=arguments[2],
-        embed=_embed(options),
-        queue=queue,
         priority=priority,
         eta=times[0],
         expires=times[1],
-        time_limit=options.time_limit or None,
-        soft_time_limit=options.soft_time_limit or None,
-        ignore_result=None if options.ignore_result is UNSET else options.ignore_result,
+        retries=arguments[2],
         root_id=options.root_id or root_id or task_id,
         parent_id=options.parent_id or parent_id,
-        group_id=options.group_id or None,
-        group_index=None if options.group_index is UNSET else options.group_index,
-        shadow=options.shadow or None,
-        argsrepr=None if options.argsrepr is UNSET else options.argsrepr,
-        kwargsrepr=None if options.kwargsrepr is UNSET else options.kwargsrepr,
-        reply_to=options.reply_to or _REPLY_TO,
-        correlation_id=options.correlation_id or None,
-        replaced_task_nesting=options.replaced_task_nesting or 0,
-        stamps=options.stamps or {},
-        stamped_headers=options.stamped_headers or None,
         headers=dict(options.headers) if options.headers else {},
+        **common,
     )
+
+
+def _common(name: str, options: Options, queue: str) -> dict[str, Any]:
+    """The fields of an envelope that every call of the task `name` under `options` has alike, as far as they are set."""
+    fields = {
+        "task": name,
+        "embed": _embed(options),
+        "queue": queue,
+        "time_limit": options.time_limit or None,
+        "soft_time_limit": options.soft_time_limit or None,
+        "ignore_result": None if options.ignore_result is UNSET else options.ignore_result,
+        "group_id": options.group_id or None,
+        "group_index": None if options.group_index is UNSET else options.group_index,
+        "shadow": options.shadow or None,
+        "argsrepr": None if options.argsrepr is UNSET else options.argsrepr,
+        "kwargsrepr": None if options.kwargsrepr is UNSET else options.kwargsrepr,
+        "reply_to": options.reply_to or _REPLY_TO,
+        "correlation_id": options.correlation_id or None,
+        "replaced_task_nesting": options.replaced_task_nesting or None,
+        "stamps": options.stamps or None,
+        "stamped_headers": options.stamped_headers or None,
+    }
+    return {field: value for field, value in fields.items() if value is not None}
 
 
 def _embed(options: Options) -> Embed:

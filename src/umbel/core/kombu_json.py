@@ -59,7 +59,7 @@ def dump_frame(frame: Frame, *, routing_key: str, delivery_tag: str | None = Non
     properties["body_encoding"] = "base64"
     properties["delivery_tag"] = delivery_tag or frame.task_id
     body = b2a_base64(frame.body, newline=False).decode("ascii")
-    if _is_plain(frame.headers) and _is_plain(properties):
+    if _is_plain(frame.headers) and _is_plain(given):  # what has been added is
         try:
             return _encode(
                 _Entry(body, frame.content_encoding, frame.content_type, frame.headers, properties)
@@ -78,15 +78,12 @@ def dump_frame(frame: Frame, *, routing_key: str, delivery_tag: str | None = Non
 
 
 def _is_plain(mapping: dict[Any, Any]) -> bool:
-    for value in mapping.values():
-        cls = type(value)
-        if cls in _PLAIN:
-            continue
-        if cls is dict:
+    for value in [value for value in mapping.values() if type(value) not in _PLAIN]:
+        if type(value) is dict:
             # Keys too: msgspec writes a float for a key in another form.
             if value and not (_TEXT.issuperset(map(type, value)) and _is_plain(value)):
                 return False
-        elif cls is not list or not _PLAIN.issuperset(map(type, value)):
+        elif type(value) is not list or not _PLAIN.issuperset(map(type, value)):
             return False
     return True
 

@@ -18,6 +18,9 @@ from umbel.ports import Outgoing
 
 __all__ = ["Sender"]
 
+_TAG_BYTES = 12
+"""Of randomness in a delivery tag."""
+
 
 class Sender:
     """Stores messages: with plain LPUSH what Celery could have sent to one queue, with a script what needs more."""
@@ -68,9 +71,11 @@ class Sender:
         if any(map(self._needs_script, batch)):
             return SEND, self._script_args(batch)
         lists: dict[str, list[Arg]] = {}
-        for out in batch:
+        tags = os.urandom(_TAG_BYTES * len(batch)).hex()
+        for at, out in enumerate(batch):
             key = f"{self._keys.prefix}{out.queue}{self._keys.band(out.priority)[0]}"
-            lists.setdefault(key, []).append(entry(out))
+            tag = tags[at * 2 * _TAG_BYTES : (at + 1) * 2 * _TAG_BYTES]
+            lists.setdefault(key, []).append(frame_entry(out.frame, out.queue, out.priority, tag))
         fresh = {out.queue for out in batch} - self._known
         if not fresh and len(lists) <= 1:
             return None, [part for key, entries in lists.items() for part in ("LPUSH", key, *entries)]
@@ -132,7 +137,8 @@ def entry(out: Outgoing) -> bytes:
     return frame_entry(out.frame, out.queue, out.priority)
 
 
-def frame_entry(frame: Frame, queue: str, priority: int) -> bytes:
+def frame_entry(frame: Frame, queue: str, priority: int, delivery_tag: str | None = None) -> bytes:
+    """`frame` as it lies in a list. `delivery_tag`: a new one unless given."""
     # A Celery worker that gives a message back chooses the list by this property.
     if priority < 0 and "priority" not in frame.properties:
         frame = Frame(
@@ -142,4 +148,4 @@ def frame_entry(frame: Frame, queue: str, priority: int) -> bytes:
             frame.headers,
             {**frame.properties, "priority": celery_priority(priority)},
         )
-    return dump_frame(frame, routing_key=queue, delivery_tag=os.urandom(12).hex())
+    return dump_frame(frame, routing_key=queue, delivery_tag=delivery_tag or os.urandom(_TAG_BYTES).hex())
