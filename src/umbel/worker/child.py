@@ -77,7 +77,7 @@ class _ThreadPool:
         takes back between them would stand for another call than the node thinks."""
         while self._waiting:
             call = self._waiting.popleft()
-            if self._end.claim():
+            if self._end.claim_among_threads():
                 return call
             self._end.report(Dropped(call.seq))
         return None
