@@ -110,7 +110,7 @@ class Fetcher:
                 failures = 0
 
     async def _take(self, deliveries: Sequence[Delivery]) -> None:
-        now = asyncio.get_running_loop().time()
+        now, broker_now = asyncio.get_running_loop().time(), self._broker.now()
         ready: list[Held] = []
         early: list[Held] = []
         for delivery in deliveries:
@@ -121,7 +121,7 @@ class Fetcher:
             if delivery.count > 1 and self._inflight.comes_back(delivery, frame):
                 continue
             held = self._inflight.add(delivery, frame, now)
-            refusal = self._judge.refuse(held, revoked=delivery.revoked, now=self._broker.now())
+            refusal = self._judge.refuse(held, revoked=delivery.revoked, now=broker_now)
             if refusal is not None:
                 self.end(held, *refusal)
                 continue
