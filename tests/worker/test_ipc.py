@@ -27,6 +27,7 @@ from umbel.worker.ipc import (
     Ready,
     decode_handed,
     decode_report,
+    decode_word,
     encode,
     make_ends,
 )
@@ -114,14 +115,13 @@ def test_a_large_frame_travels_whole(ends: tuple[ChildEnd, NodeEnd]) -> None:
     sender.start()
     calls = child.receive()
     sender.join()
-    assert calls == [Handed(1, large, 1)]
+    assert list(calls or ()) == [Handed(1, large, 1)]
 
 
 def test_several_calls_come_in_one_batch(ends: tuple[ChildEnd, NodeEnd]) -> None:
     child, node = ends
     node.hand(1, 2, 3)
-    calls = child.receive()
-    assert calls is not None
+    calls = list(child.receive() or ())
     assert [call.seq for call in calls] == [1, 2, 3]
     assert calls[0].frame == FRAME
 
@@ -273,8 +273,9 @@ def test_nothing_stays_open_of_what_was_never_read() -> None:
 def test_an_integer_that_msgpack_does_not_have_comes_as_it_was() -> None:
     headers = {"id": "1", "trace": 2**127 + 1, "deep": [{"n": -(2**70), "edge": 2**64 - 1}]}
     frame = Frame(b"", "application/json", "utf-8", headers, {"n": 2**64})
-    [handed] = decode_handed(memoryview(encode([Handed(1, frame, 1)]))[LENGTH.size :])
-    assert handed.frame == frame
+    said = decode_word(memoryview(encode([Handed(1, frame, 1)]))[LENGTH.size :])
+    assert isinstance(said, list)
+    assert [decode_handed(raw).frame for raw in said] == [frame]
     again = Outgoing(frame=frame, queue="q")
     done = decode_report(memoryview(encode(Done(1, "retry", replacement=again)))[LENGTH.size :])
     assert isinstance(done, Done)

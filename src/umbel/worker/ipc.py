@@ -141,7 +141,8 @@ def _extension(code: int, data: memoryview) -> int:
 
 
 _encoder = msgspec.msgpack.Encoder()
-_handed_decoder = msgspec.msgpack.Decoder(list[Handed] | int, ext_hook=_extension)
+_word_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw] | int)
+_handed_decoder = msgspec.msgpack.Decoder(Handed, ext_hook=_extension)
 _report_decoder = msgspec.msgpack.Decoder(Report, ext_hook=_extension)
 _head_decoder = msgspec.msgpack.Decoder(_Head)
 
@@ -204,10 +205,16 @@ class FrameBuffer:
             del buffer[:start]
 
 
-def decode_handed(payload: memoryview) -> list[Handed] | int:
-    """What the node said: calls to run, or the number of one to cancel."""
-    said: list[Handed] | int = _handed_decoder.decode(payload)
+def decode_word(payload: memoryview) -> list[msgspec.Raw] | int:
+    """What the node said: calls to run, each for ``decode_handed``, or the number of one to cancel."""
+    said: list[msgspec.Raw] | int = _word_decoder.decode(bytes(payload))
     return said
+
+
+def decode_handed(raw: msgspec.Raw) -> Handed:
+    """One of the calls to run."""
+    call: Handed = _handed_decoder.decode(raw)
+    return call
 
 
 def decode_report(payload: memoryview) -> Heard:
@@ -240,9 +247,12 @@ class ChildEnd:
         self.cancelled: Callable[[int], None] = lambda seq: None
         """Called with the number of a call that the node wants to be cancelled."""
 
-    def receive(self) -> list[Handed] | None:
-        """The next calls; None when the node has closed the connection."""
-        calls: list[Handed] = []
+    def receive(self) -> Iterator[Handed] | None:
+        """The next calls, each of them decoded when its turn comes; None when the node has closed the connection.
+
+        Decoded all together, they would be out of the processor's cache again before they run.
+        """
+        calls: list[msgspec.Raw] = []
         while not calls:
             try:
                 data = self.sock.recv(1 << 18)
@@ -250,14 +260,17 @@ class ChildEnd:
                 return None
             if not data:
                 return None
-            calls = self.feed(data)
-        return calls
+            calls = self._heard(data)
+        return map(decode_handed, calls)
 
-    def feed(self, data: bytes) -> list[Handed]:
+    def feed(self, data: bytes) -> Iterator[Handed]:
         """The calls that `data` completes."""
-        calls: list[Handed] = []
+        return map(decode_handed, self._heard(data))
+
+    def _heard(self, data: bytes) -> list[msgspec.Raw]:
+        calls: list[msgspec.Raw] = []
         for payload in self._frames.feed(data):
-            said = decode_handed(payload)
+            said = decode_word(payload)
             if isinstance(said, int):
                 self.cancelled(said)
             else:
