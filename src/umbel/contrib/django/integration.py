@@ -17,6 +17,7 @@ from django.db import connections
 import django
 from umbel import integration
 from umbel.contrib.django import conf, hygiene, transactions
+from umbel.contrib.django.outbox import Relay
 from umbel.errors import ConfigurationError
 from umbel.ports import Broker, Outgoing
 
@@ -86,7 +87,10 @@ class DjangoIntegration:
         connections.close_all()
 
     def services(self, app: Umbel, broker: Broker) -> Sequence[Callable[[], Coroutine[Any, Any, None]]]:
-        return []
+        settings = conf.integration_settings()
+        if not settings.outbox or transactions.alias_of(app.broker_url) is not None:
+            return []
+        return [Relay(broker, settings.database).run]
 
 
 if integration.active() is None:

@@ -14,7 +14,18 @@ from django.utils.translation import gettext_lazy as _
 
 from umbel.contrib.django.fields import InstantField
 
-__all__ = ["Boot", "Dedupe", "Message", "Node", "Queue", "Result", "Revoked", "Shelf", "Signal"]
+__all__ = [
+    "Boot",
+    "Dedupe",
+    "Message",
+    "Node",
+    "OutboxMessage",
+    "Queue",
+    "Result",
+    "Revoked",
+    "Shelf",
+    "Signal",
+]
 
 
 class Shelf(models.IntegerChoices):
@@ -202,3 +213,31 @@ class Boot(models.Model):
 
     def __str__(self) -> str:
         return self.boot
+
+
+class OutboxMessage(models.Model):
+    """A call that was made in a transaction and has not been sent yet; see ``umbel.contrib.django.outbox``."""
+
+    id: models.BigAutoField[int, int] = models.BigAutoField(primary_key=True)
+    queue: models.CharField[str, str] = models.CharField(_("queue"), max_length=255)
+    priority: models.SmallIntegerField[int, int] = models.SmallIntegerField(_("priority"))
+    due = InstantField(_("due"), null=True)
+    dedupe_key: models.CharField[str, str] = models.CharField(_("known by"), max_length=255)
+    dedupe_window: models.FloatField[float, float] = models.FloatField(
+        _("remembered for"), help_text=_("seconds")
+    )
+    task: models.CharField[str, str] = models.CharField(_("task"), max_length=255)
+    task_id: models.CharField[str, str] = models.CharField(_("task id"), max_length=255)
+    stored_at = InstantField(_("stored"))
+    not_before = InstantField(_("left to its sender until"), db_index=True)
+    tries: models.IntegerField[int, int] = models.IntegerField(_("tries"), default=0)
+    problem: models.TextField[str, str] = models.TextField(_("problem"))
+    frame: models.BinaryField[bytes, bytes] = models.BinaryField(_("message"))
+
+    class Meta:
+        db_table = "umbel_outbox"
+        verbose_name = _("call to be sent")
+        verbose_name_plural = _("calls to be sent")
+
+    def __str__(self) -> str:
+        return f"{self.task} [{self.task_id}]"

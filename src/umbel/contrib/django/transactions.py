@@ -21,7 +21,7 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from umbel import portal
-from umbel.contrib.django import conf, hygiene
+from umbel.contrib.django import conf, hygiene, outbox
 from umbel.errors import BrokerUnavailable, CapabilityError
 from umbel.ports import Outgoing
 
@@ -51,13 +51,16 @@ def open_transaction(prefer: str | None = None) -> BaseDatabaseWrapper | None:
 
 def take_over(app: Umbel, batch: Sequence[Outgoing], options: Mapping[str, Any] | None) -> bool:
     """See ``Integration.take_over``: False when `batch` is to be sent now, in the ordinary way."""
-    queue = alias_of(app.broker_url)
+    queue, settings = alias_of(app.broker_url), conf.integration_settings()
     connection = open_transaction(queue)
     if connection is None:
+        if settings.outbox and queue is None:
+            outbox.send_or_store(app, batch, options, settings.database)
+            return True
         return False
     on_commit = options.get("on_commit") if options else None
     if on_commit is None:
-        on_commit = conf.integration_settings().send_on_commit
+        on_commit = settings.send_on_commit
     if connection.alias == queue:
         if not on_commit:
             _send_beside(app, batch, connection)
@@ -65,7 +68,10 @@ def take_over(app: Umbel, batch: Sequence[Outgoing], options: Mapping[str, Any] 
         return False  # the ordinary way is an INSERT on this very connection
     if not on_commit:
         return False
-    transaction.on_commit(partial(_send_after, app, batch, options), using=connection.alias)
+    if settings.outbox and connection.alias == settings.database:
+        outbox.store(app, batch, connection.alias)
+    else:
+        transaction.on_commit(partial(_send_after, app, batch, options), using=connection.alias)
     return True
 
 
