@@ -24,6 +24,12 @@ def _asked_for(items: list[pytest.Item]) -> set[str]:
 
 
 @pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """Threads that idle may still be connected to them, and they go with their servers and their folder."""
+    return True
+
+
+@pytest.fixture(scope="session")
 def django_db_modify_db_settings(request: pytest.FixtureRequest) -> Iterator[None]:
     """pytest-django makes the databases after this."""
     asked_for = _asked_for(request.session.items)

@@ -60,16 +60,58 @@ class DatabaseFixtures:
         return inject
 
 
+class BrokerSuite(DatabaseFixtures, BrokerConformance, BrokerProcessConformance, UnreadableConformance):
+    pass
+
+
+class StoreSuite(DatabaseFixtures, ResultStoreConformance, ResultStoreProcessConformance):
+    pass
+
+
+class AdoptionSuite(DatabaseFixtures, AdoptionConformance):
+    pass
+
+
 @database("default")
-class TestSQLiteBroker(DatabaseFixtures, BrokerConformance, BrokerProcessConformance, UnreadableConformance):
+class TestSQLiteBroker(BrokerSuite):
     alias = "default"
 
 
 @database("default")
-class TestSQLiteStore(DatabaseFixtures, ResultStoreConformance, ResultStoreProcessConformance):
+class TestSQLiteStore(StoreSuite):
     alias = "default"
 
 
 @database("default")
-class TestSQLiteAdoption(DatabaseFixtures, AdoptionConformance):
+class TestSQLiteAdoption(AdoptionSuite):
     alias = "default"
+
+
+@database("postgres")
+class TestPostgresBroker(BrokerSuite):
+    alias = "postgres"
+
+
+@database("postgres")
+class TestPostgresStore(StoreSuite):
+    alias = "postgres"
+
+
+@database("postgres")
+class TestPostgresAdoption(AdoptionSuite):
+    alias = "postgres"
+
+
+@database("mariadb")
+class TestMariaDBBroker(BrokerSuite):
+    alias = "mariadb"
+
+
+@database("mariadb")
+class TestMariaDBStore(StoreSuite):
+    alias = "mariadb"
+
+
+@database("mariadb")
+class TestMariaDBAdoption(AdoptionSuite):
+    alias = "mariadb"

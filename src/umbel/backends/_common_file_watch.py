@@ -50,11 +50,18 @@ class FileWatch:
         if not self.told and ctypes.get_errno() not in (errno.ENOENT, errno.ENOSPC, errno.EACCES):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
 
-    def wait(self, seconds: float) -> bool:
-        """Whether something happened within `seconds`."""
-        ready = self._poll.poll(max(seconds, 0.0) * 1000)
+    def wait(self, seconds: float, also: int | None = None) -> bool:
+        """Whether something happened within `seconds`; there may `also` be something to read on another descriptor."""
+        if also is not None:
+            self._poll.register(also, select.POLLIN)
+        try:
+            ready = self._poll.poll(max(seconds, 0.0) * 1000)
+        finally:
+            if also is not None:
+                self._poll.unregister(also)
         for descriptor, _ in ready:
-            _empty(descriptor)
+            if descriptor != also:
+                _empty(descriptor)
         return bool(ready)
 
     def poke(self) -> None:

@@ -77,7 +77,7 @@ DATABASES = {
 }
 for _database in DATABASES.values():
     # The tests' own, whatever it is called: workers, which know nothing of tests, use it too.
-    _database["TEST"] = {"NAME": _database["NAME"]}
+    _database["TEST"] = {"NAME": _database["NAME"], "DEPENDENCIES": []}
 # Umbel does not route; what is not its own stays where Django's is.
 DATABASE_ROUTERS = ["tests.django.site.routing.OnlyUmbelEverywhere"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+import uuid
 from pathlib import Path
+from typing import Any
 
 from umbel.backends._common_file_watch import FileWatch
 from umbel.backends._sql.ear import ANYTHING, News, Topic
 from umbel.contrib.django.database.own import OwnConnection
 
-__all__ = ["FileHearing", "PollHearing"]
+__all__ = ["FileHearing", "PollHearing", "ServerHearing"]
 
 
 class FileHearing:
@@ -74,6 +76,101 @@ class FileHearing:
         if happened or changed:
             return self.AFTER_HINT
         return self._pause * 2 if self._pause < self.HINT_LASTS else self.UNHINTED
+
+
+class ServerHearing:
+    """PostgreSQL: LISTEN. Behind a pooler that gives each transaction another session one hears nothing, not even oneself;
+    then those who wait look for themselves."""
+
+    HEARS = 5.0
+    """Seconds for which those who wait rely on being told."""
+    ECHO = 2.0
+    """Seconds in which one hears oneself."""
+    AGAIN = 20.0
+    """Seconds until one tries that again: the connection may be dead, and nothing would say so."""
+    DEAF = 0.04
+    """Seconds between looks while one hears nothing."""
+
+    def __init__(self, database: OwnConnection) -> None:
+        self.database = database
+        self.trusted = 0.0
+        self._opened = 0
+        self._heard: list[str] = []
+        self._word = ""
+        self._spoke_at = float("-inf")
+
+    def close(self) -> None:
+        self.database.close()
+
+    def wait(self, watch: FileWatch, topics: frozenset[Topic]) -> News | None:
+        now = time.monotonic()
+        if now - self._spoke_at > self.AGAIN:
+            self._speak(now)
+        if self.database.opened != self._opened:
+            self._listen()
+            return ANYTHING
+        if not self._heard:
+            watch.wait(self.HEARS if self.trusted else self.DEAF, self._descriptor())
+            self._read()
+        news = self._news()
+        if not self.trusted:
+            return ANYTHING
+        if self._word and time.monotonic() - self._spoke_at > self.ECHO:
+            self.trusted = 0.0
+        return news
+
+    def _speak(self, now: float) -> None:
+        self._word, self._spoke_at = uuid.uuid4().hex, now
+        self.database.plainly(lambda session: session.rows("echo", word=self._word))
+
+    def _listen(self) -> None:
+        """On a new connection."""
+        self.trusted, self._heard = 0.0, []
+        raw: Any = self.database.wrapper().connection
+        if hasattr(raw, "add_notify_handler"):  # psycopg 3 gives what comes with an answer to a handler
+            raw.add_notify_handler(lambda notify: self._heard.append(notify.payload))
+        self.database.plainly(lambda session: session.run("listen"))
+        self._opened = self.database.opened
+        self._speak(time.monotonic())
+
+    def _descriptor(self) -> int:
+        raw: Any = self.database.wrapper().connection
+        return int(raw.fileno())
+
+    def _read(self) -> None:
+        """What the server has said since the last statement."""
+        raw: Any = self.database.wrapper().connection
+        if hasattr(raw, "pgconn"):
+            raw.pgconn.consume_input()
+            while notify := raw.pgconn.notifies():
+                self._heard.append(notify.extra.decode())
+        else:  # psycopg2
+            raw.poll()
+        if hasattr(raw, "notifies") and isinstance(raw.notifies, list):
+            self._heard += [notify.payload for notify in raw.notifies]
+            raw.notifies.clear()
+
+    def _news(self) -> News | None:
+        """What was said, put together."""
+        said, self._heard = self._heard, []
+        topics: set[Topic] = set()
+        queues: set[str] = set()
+        task_ids: set[str] | None = set()
+        for payload in said:
+            kind, about = payload[:1], payload[1:]
+            if kind == "m":
+                topics.add("messages")
+                queues.add(about)
+            elif kind == "r":
+                topics.add("results")
+                task_ids = None if task_ids is None or not about else task_ids | set(about.split("\n"))
+            elif kind == "s":
+                topics.add("signals")
+            elif about == self._word:
+                self._word, self.trusted = "", self.HEARS
+        if not topics:
+            return None
+        return News(frozenset(topics), frozenset(queues), None if task_ids is None else frozenset(task_ids))
 
 
 class PollHearing:

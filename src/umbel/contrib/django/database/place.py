@@ -14,7 +14,7 @@ from umbel.backends._sql.single import Single
 from umbel.backends._sql.steps import Steps
 from umbel.contrib.django.database.clock import Clock
 from umbel.contrib.django.database.connection import DjangoDatabase, ThreadConnection
-from umbel.contrib.django.database.hearing import FileHearing, PollHearing
+from umbel.contrib.django.database.hearing import FileHearing, PollHearing, ServerHearing
 from umbel.contrib.django.database.options import Options, refuse_unknown_vendor
 from umbel.contrib.django.database.own import OwnConnection
 from umbel.errors import StoreUnavailable
@@ -66,7 +66,9 @@ _DIALECTS: dict[str, Dialect] = {
 
 
 def _hearing(vendor: str, connection: OwnConnection) -> Hearing:
-    return FileHearing(connection) if vendor == "sqlite" else PollHearing(connection)
+    if vendor == "sqlite":
+        return FileHearing(connection)
+    return ServerHearing(connection) if vendor == "postgresql" else PollHearing(connection)
 
 
 @functools.cache

@@ -1,0 +1,7 @@
+-- Delete dead letters of a queue that have lain there for longer than age, the oldest first. queue, age, limit
+DELETE FROM umbel_message WHERE id = ANY (ARRAY(
+    SELECT id FROM umbel_message
+    WHERE shelf = 4 AND queue = %(queue)s
+      AND since < (extract(epoch FROM clock_timestamp()) * 1000)::bigint - %(age)s
+    ORDER BY since LIMIT %(limit)s
+))
