@@ -17,7 +17,7 @@ from umbel.worker.ipc import ChildEnd, Done, Dropped, Handed, Ready
 
 
 class Runs(Protocol):
-    """What a pool needs of the runner. Neither method raises: every ending is a Done."""
+    """What a pool needs of the runner. It never raises: every ending is a Done."""
 
     def run(self, call: Handed) -> Done:
         """Run a call in this thread."""
@@ -25,6 +25,10 @@ class Runs(Protocol):
 
     async def arun(self, call: Handed) -> Done:
         """Run a call in this loop; a plain function runs in a thread beside it."""
+        ...
+
+    def leave(self) -> None:
+        """This thread runs nothing more."""
         ...
 
 
@@ -44,15 +48,15 @@ def serve_serially(end: ChildEnd, runner: Runs, slots: int = 1) -> None:
 
 def serve_in_threads(end: ChildEnd, runner: Runs, slots: int) -> None:
     """`slots` calls at a time, each in a thread: ``threads``."""
-    _ThreadPool(end, runner.run, slots).serve()
+    _ThreadPool(end, runner, slots).serve()
 
 
 class _ThreadPool:
     """A thread that has ended a call begins the next one itself: only an idle one has to be woken."""
 
-    def __init__(self, end: ChildEnd, run: Callable[[Handed], Done], slots: int) -> None:
+    def __init__(self, end: ChildEnd, runner: Runs, slots: int) -> None:
         self._end = end
-        self._run = run
+        self._runner = runner
         self._slots = slots
         self._lock = threading.Lock()
         self._waiting: deque[Handed] = deque()
@@ -86,12 +90,14 @@ class _ThreadPool:
         try:
             while (call := self._begun.get()) is not None:
                 while call is not None:
-                    self._end.report(self._run(call))
+                    self._end.report(self._runner.run(call))
                     with self._lock:
                         call = self._next()
                         self._idle += call is None
         except OSError:
             return  # the node has gone, and this process goes too
+        finally:
+            self._runner.leave()
 
 
 def serve_in_loop(end: ChildEnd, runner: Runs, slots: int) -> None:

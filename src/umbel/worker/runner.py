@@ -170,6 +170,10 @@ class Runner:
                 ended = returned(task, request, value)
             return self._finish(execution, ended)
 
+    def leave(self) -> None:
+        """This thread runs nothing more: close the loop in which it ran coroutine functions."""
+        self._loops.close_mine()
+
     def _broken(self, call: Handed, exc: BaseException) -> Done:
         """The ending of a run that went wrong outside of its task: a failure like any other, and not silence."""
         frame = call.frame
@@ -468,3 +472,9 @@ class _ThreadLoops:
         if runner is None:
             runner = self._runners[thread] = asyncio.Runner()
         return runner.run(coro, context=contextvars.copy_context())
+
+    def close_mine(self) -> None:
+        """Close this thread's loop, if there is one."""
+        runner = self._runners.pop(threading.get_ident(), None)
+        if runner is not None:
+            runner.close()
