@@ -1,12 +1,14 @@
-"""Checking the arguments of a call against the function's signature, where the call is made."""
+"""Checking the arguments of a call against the function's signature, where the call is made; and what loads them, where it runs."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-__all__ = ["ArgumentCheck"]
+__all__ = ["ArgumentCheck", "ArgumentLoader", "Loading"]
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -56,6 +58,22 @@ class ArgumentCheck:
             if places.get(name, -1) < count:
                 return False  # unknown, or given twice
         return count <= self.most and all(name in kwargs for name in self.names[count : self._least])
+
+
+class Loading(Protocol):
+    """Arguments of one run, some of which stand for something that is still to be read."""
+
+    def load(self) -> Arguments:
+        """The arguments that the function gets. What it raises, the run has raised."""
+        ...
+
+    async def aload(self) -> Arguments:
+        """``load`` for asynchronous tasks."""
+        ...
+
+
+ArgumentLoader = Callable[[tuple[Any, ...], dict[str, Any]], Loading | None]
+"""Looks at the arguments of a run right before its function is called. None: they are what they are."""
 
 
 class _Bare(str):

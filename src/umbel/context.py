@@ -20,6 +20,7 @@ from umbel.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from umbel.app import Umbel
+    from umbel.arguments import ArgumentLoader
     from umbel.errors import Retry
     from umbel.integration import Integration
     from umbel.result import AsyncResult
@@ -234,6 +235,8 @@ class AppState:
         """The ``shared_task`` declarations: each makes its task for one app."""
         self.integration: Integration | None = None
         """What the web framework of this process decides; see ``umbel.integration``."""
+        self.argument_loader: ArgumentLoader | None = None
+        """Replaces arguments that stand for something else, such as a row of a database."""
 
 
 state = AppState()

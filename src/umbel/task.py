@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, TypeVar, overload
 
 from umbel.arguments import ArgumentCheck
-from umbel.context import Request, current_run, get_current_app, running
+from umbel.context import Request, current_run, get_current_app, running, state
 from umbel.core.policy import backoff
 from umbel.errors import ConfigurationError, MaxRetriesExceededError, Retry
 from umbel.flow.signature import Signature
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from umbel.app import Umbel
+    from umbel.arguments import Loading
     from umbel.execution import ExceptionInfo
     from umbel.options import CallOptions
     from umbel.result import AsyncResult as Result
@@ -151,18 +152,31 @@ class Task(Generic[P, R_co]):
         run = current_run()
         if run is not None and run.task is self and not run.entered:
             run.entered = True
-            value: R_co = self.run(*args, **kwargs)
+            value: R_co = self._enter(args, kwargs)
             return value
         if self.is_async:
             return self._call_async(args, kwargs)  # type: ignore[return-value]
         with running(self, Request(task=self.name, args=args, kwargs=kwargs)) as run:
             run.entered = True
-            return self.run(*args, **kwargs)  # type: ignore[no-any-return]
+            return self._enter(args, kwargs)  # type: ignore[no-any-return]
 
     async def _call_async(self, args: Any, kwargs: Any) -> Any:
         with running(self, Request(task=self.name, args=args, kwargs=kwargs)) as run:
             run.entered = True
-            return await self.run(*args, **kwargs)
+            return await self._enter(args, kwargs)
+
+    def _enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the function, with what its arguments stand for."""
+        load = state.argument_loader
+        if load is not None and (loading := load(args, kwargs)) is not None:
+            if self.is_async:
+                return self._enter_loaded(loading)
+            args, kwargs = loading.load()
+        return self.run(*args, **kwargs)
+
+    async def _enter_loaded(self, loading: Loading) -> Any:
+        args, kwargs = await loading.aload()
+        return await self.run(*args, **kwargs)
 
     @overload
     def apply(

@@ -198,7 +198,12 @@ def _advice(value: Any) -> str:
     if hasattr(value, "total_seconds"):
         return "use its total_seconds() instead"
     if hasattr(value, "_meta") and hasattr(value, "pk"):
-        return "use its primary key instead and load it where it is needed"
+        return (
+            "use its primary key instead and load it where it is needed, or umbel.contrib.django.ref(...), with "
+            "which the worker reads it"
+        )
+    if hasattr(value, "model") and hasattr(value, "query"):
+        return "use a list of primary keys instead and load them where they are needed"
     if hasattr(value, "isoformat"):
         return "use its isoformat() instead"
     if hasattr(value, "tolist"):

@@ -6,11 +6,14 @@ The names below may be imported before Django is set up; each is loaded when it 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__: list[str] = []
+if TYPE_CHECKING:
+    from umbel.contrib.django.references import ref
 
-_NAMES: dict[str, str] = {}
+__all__ = ["ref"]
+
+_NAMES: dict[str, str] = {"ref": "references"}
 """Public name -> the module here that has it."""
 
 

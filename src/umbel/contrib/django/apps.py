@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.apps import AppConfig
 
 from umbel import integration
-from umbel.contrib.django import checks
+from umbel.contrib.django import checks, references
 from umbel.contrib.django.integration import DjangoIntegration
 from umbel.contrib.django.project import get_app
 
@@ -25,4 +25,5 @@ class UmbelAppConfig(AppConfig):
         if integration.active() is None:
             integration.activate(DjangoIntegration())
         checks.register()
+        references.install()
         get_app()
