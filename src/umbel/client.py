@@ -39,6 +39,8 @@ class Client:
         self.planner = Planner(app)
         self.prepare = self.planner.prepare
         self._senders = _Senders()
+        self.on_sent: Callable[[], None] | None = None
+        """Called in the sender's thread when a batch has been stored; for tests."""
 
     # -- one call
 
@@ -125,11 +127,13 @@ class Client:
                 faults.point("client.prepared")
                 self._app.broker.send_now(batch, timeout=left or None)
                 faults.point("client.sent")
-                return
+                break
             except BrokerUnavailable as exc:
                 deadline = deadline or _Deadline(self._app.conf, options, begun)
                 time.sleep(deadline.pause_after(exc))
                 left = deadline.left()
+        if self.on_sent is not None:
+            self.on_sent()
 
     async def asend(self, batch: Sequence[Outgoing], options: Options | None = None) -> None:
         """``send`` for coroutines, on any event loop."""

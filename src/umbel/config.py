@@ -14,6 +14,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from types import ModuleType
 from typing import Any
@@ -146,6 +147,18 @@ class Config:
         for mapping in (*mappings, settings):
             merged.update(mapping)
         self._put("assignment", merged, "app.conf.update()")
+
+    @contextmanager
+    def overridden(self, **settings: Any) -> Iterator[None]:
+        """Let `settings` be assigned for the length of a block."""
+        before = dict(self._layers["assignment"])
+        self.update(settings)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._layers["assignment"] = before
+                self._bump()
 
     def load_object(self, source: Any, *, namespace: str | None = None) -> None:
         """Read settings from a mapping, a module, a class or an object, or from ``"module"`` or ``"module:attr"``.

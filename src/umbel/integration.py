@@ -62,6 +62,20 @@ class Integration(Protocol):
         """Surrounds each asynchronous task."""
         ...
 
+    def around_test_run(self) -> AbstractContextManager[None]:
+        """Surrounds a task that a test runs in its own thread and, perhaps, in a transaction that is never committed: what was
+        to be sent on commit is sent at the end of the task."""
+        ...
+
+    def run_coroutine(self, coro: Coroutine[Any, Any, Any]) -> Any:
+        """Run an asynchronous task of a test to its end in this thread, and in this thread too what it lets the framework do in
+        threads: the database connection of the test belongs to it."""
+        ...
+
+    def in_transaction(self) -> bool:
+        """Whether this thread is in a transaction, so that other threads do not see what it has written."""
+        ...
+
     def before_fork(self) -> None:
         """The process is about to be copied: what cannot be shared with a copy must be let go of."""
         ...

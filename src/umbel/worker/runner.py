@@ -109,18 +109,21 @@ class Runner:
         self._records = Records(app, hostname)
         self._follow = FollowUps(app)
         self._loops = _ThreadLoops()
+        self.run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any] = self._loops.run
+        """Runs an asynchronous task to its end in a thread of its own."""
         self._facts: dict[str, Facts] = {}
         self._coroutines: dict[int, asyncio.Task[Any]] = {}
-        self._framework = integration.active()
+        self.framework = integration.active()
+        """Surrounds the runs."""
 
     # -- the two entrances -----------------------------------------------------------------------------
 
     def run(self, call: Handed) -> Done:
         """Run `call` in this thread; a coroutine function runs in a loop that belongs to the thread."""
         try:
-            if self._framework is None:
+            if self.framework is None:
                 return self._run(call)
-            with self._framework.around_task():
+            with self.framework.around_task():
                 return self._run(call)
         except BaseException as exc:  # noqa: BLE001 - a limit that strikes late, an exit in an odd place
             return self._broken(call, exc)
@@ -303,7 +306,7 @@ class Runner:
     def _call(self, execution: Execution) -> Any:
         task, envelope = execution.task, execution.envelope
         if task.is_async:
-            return self._loops.run(self._awaited(execution))
+            return self.run_coroutine(self._awaited(execution))
         if not execution.soft_limit:
             return task(*envelope.args, **envelope.kwargs)
         with self._soft_limit(execution.soft_limit):
@@ -312,9 +315,9 @@ class Runner:
     async def _in_thread(self, execution: Execution) -> _Box:
         def run() -> _Box:
             try:
-                if self._framework is None:
+                if self.framework is None:
                     return _Box(self._call(execution))
-                with self._framework.around_task():
+                with self.framework.around_task():
                     return _Box(self._call(execution))
             except BaseException as exc:  # noqa: BLE001 - raised again by open()
                 return _Box(error=exc)
@@ -338,9 +341,9 @@ class Runner:
             del self._coroutines[seq]
 
     async def _awaited(self, execution: Execution) -> Any:
-        if self._framework is None:
+        if self.framework is None:
             return await self._result_of(execution)
-        async with self._framework.around_coroutine():
+        async with self.framework.around_coroutine():
             return await self._result_of(execution)
 
     async def _result_of(self, execution: Execution) -> Any:

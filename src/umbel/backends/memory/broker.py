@@ -59,7 +59,7 @@ class MemoryBroker:
         return self._adopted
 
     def now(self) -> float:
-        return time.time()
+        return self._place.clock.wall()
 
     async def send(self, batch: Sequence[Outgoing], *, timeout: float | None = None) -> None:
         self.send_now(batch)
@@ -83,7 +83,7 @@ class MemoryBroker:
                 with self._place.use() as place:
                     taken = place.pop(queues, limit, lease, holder)
                     now = time.monotonic()
-                    pause = min(deadline - now, place.next_change(now))
+                    pause = min(deadline - now, place.next_change(place.clock.now()))
                 if taken or now >= deadline:
                     return taken
                 await wakeup.wait(max(pause, 0.0))
@@ -100,7 +100,7 @@ class MemoryBroker:
             return stale
 
     async def extend(self, receipts: Collection[Receipt], *, lease: float) -> Collection[Receipt]:
-        now = time.monotonic()
+        now = self._place.clock.now()
         stale = []
         with self._place.use() as place:
             for receipt in receipts:
@@ -123,7 +123,7 @@ class MemoryBroker:
     def _look(self) -> Iterator[Place]:
         """The place as it is now: what became due, or was held for too long, waits."""
         with self._place.use() as place:
-            place.bring_back(time.monotonic())
+            place.bring_back(place.clock.now())
             yield place
 
     async def depth(self, queues: Sequence[str]) -> Mapping[str, Depth]:
@@ -144,7 +144,7 @@ class MemoryBroker:
     async def browse(
         self, shelf: Shelf, queues: Sequence[str] = (), *, limit: int = 100
     ) -> Sequence[Shelved]:
-        now = time.monotonic()
+        now = self._place.clock.now()
         with self._look() as place:
             found = [
                 message
@@ -200,7 +200,7 @@ class MemoryBroker:
 
     async def prune_dead(self, *, age: float | None, most: int | None, limit: int) -> int:
         with self._place.use() as place:
-            since = None if age is None else time.time() - age
+            since = None if age is None else place.clock.wall() - age
             by_queue: dict[str, list[Message]] = {}
             for message in place.messages.values():
                 if message.shelf == "dead":
@@ -235,14 +235,14 @@ class MemoryBroker:
     # -- who is there, and hints
 
     async def announce(self, node: NodeInfo, *, ttl: float) -> None:
-        now = time.monotonic()
+        now = self._place.clock.now()
         with self._place.use() as place:
             place.live_nodes.pop(node.id, None)
             if ttl > 0:
                 place.live_nodes[node.id] = (now, now + ttl, msgspec.msgpack.encode(node))
 
     async def nodes(self) -> Sequence[NodeInfo]:
-        now = time.monotonic()
+        now = self._place.clock.now()
         with self._place.use() as place:
             place.live_nodes = {id: seen for id, seen in place.live_nodes.items() if seen[1] > now}
             latest = sorted(place.live_nodes.values(), key=lambda seen: -seen[0])

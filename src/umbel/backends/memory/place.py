@@ -60,21 +60,52 @@ class Message:
         return (-self.priority, self.rank, self.id)
 
 
+class Clock:
+    """The time of a place: the machine's."""
+
+    def now(self) -> float:
+        """Seconds from some moment on, which nobody sets."""
+        return time.monotonic()
+
+    def wall(self) -> float:
+        """Seconds since 1970."""
+        return time.time()
+
+
+class StoppedClock(Clock):
+    """A clock that stands still and is moved by hand, for tests."""
+
+    def __init__(self) -> None:
+        self._now, self._wall = time.monotonic(), time.time()
+
+    def now(self) -> float:
+        return self._now
+
+    def wall(self) -> float:
+        return self._wall
+
+    def advance(self, seconds: float) -> None:
+        """Let so many seconds have passed."""
+        self._now += seconds
+        self._wall += seconds
+
+
 class Memo:
     """Keys that are remembered until a moment each."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock()
         self._until: dict[str, float] = {}
         self._swept = 0.0
 
     def __contains__(self, key: str) -> bool:
-        return self._until.get(key, 0.0) > time.monotonic()
+        return self._until.get(key, 0.0) > self.clock.now()
 
     def __len__(self) -> int:
         return len(self._until)
 
     def add(self, key: str, seconds: float) -> None:
-        now = time.monotonic()
+        now = self.clock.now()
         if now - self._swept > SWEEP_EVERY:
             self._until = {key: until for key, until in self._until.items() if until > now}
             self._swept = now
@@ -89,8 +120,8 @@ class Kept:
     payload: bytes
     expires: float | None
 
-    def live(self) -> bool:
-        return self.expires is None or self.expires > time.monotonic()
+    def live(self, now: float) -> bool:
+        return self.expires is None or self.expires > now
 
 
 @dataclass(slots=True, eq=False)
@@ -115,10 +146,13 @@ class Place:
         self.held: dict[str, Message] = {}
         self.last_id = 0
         self.known_queues: set[str] = set()
+        self.clock = Clock()
         self.dedupe = Memo()
         self.revoked = Memo()
+        self.on_add: Callable[[Outgoing, bool], None] = lambda out, again: None
+        """Told of every message that is stored, in the order of storing, and whether it is another try of one that was there."""
         self.records: dict[str, Kept] = {}
-        self.records_swept = time.monotonic()
+        self.records_swept = 0.0
         self.live_nodes: dict[str, tuple[float, float, bytes]] = {}
         self.listeners: set[Callable[[], None]] = set()
         self.signal_feeds: set[SignalFeed] = set()
@@ -134,6 +168,10 @@ class Place:
         with self.lock:
             yield self
 
+    def set_clock(self, clock: Clock) -> None:
+        """Go by `clock` from now on. For a place that is empty."""
+        self.clock = self.dedupe.clock = self.revoked.clock = clock
+
     # -- moving messages
 
     def add(self, out: Outgoing, *, first: bool = False, deduplicate: bool = True) -> None:
@@ -142,7 +180,7 @@ class Place:
                 return
             self.dedupe.add(out.dedupe_key, out.dedupe_window)
         self.last_id += 1
-        now = time.monotonic()
+        now = self.clock.now()
         delay = out.due_in or 0.0
         message = Message(
             id=self.last_id,
@@ -153,7 +191,7 @@ class Place:
             task_id=out.frame.task_id,
             task=out.frame.task_name,
             due=now + delay,
-            since=time.time(),
+            since=self.clock.wall(),
         )
         self.messages[message.id] = message
         self.known_queues.add(out.queue)
@@ -162,6 +200,7 @@ class Place:
             heapq.heappush(self.scheduled, (message.due, message.id, message))
         else:
             self.let_wait(message)
+        self.on_add(out, not deduplicate)
 
     def let_wait(self, message: Message) -> None:
         message.shelf, message.token, message.holder, message.reason = "waiting", "", "", ""
@@ -176,7 +215,7 @@ class Place:
             self.let_wait(message)
 
     def pop(self, queues: Sequence[str], limit: int, lease: float, holder: str) -> list[Delivery]:
-        now = time.monotonic()
+        now = self.clock.now()
         self.bring_back(now)
         heaps = [heap for queue in dict.fromkeys(queues) if (heap := self.waiting.get(queue))]
         taken: list[Delivery] = []
@@ -188,7 +227,7 @@ class Place:
             message.shelf, message.token, message.holder = "held", secrets.token_hex(8), holder
             message.lease_until = now + lease
             message.deliveries += 1
-            message.since = time.time()
+            message.since = self.clock.wall()
             self.held[message.token] = message
             taken.append(self.deliver(message))
         return taken
@@ -205,7 +244,9 @@ class Place:
         return Delivery(receipt=receipt, frame=frame, count=message.deliveries, revoked=revoked)
 
     def next_change(self, now: float) -> float:
-        """Seconds until something becomes due or a lease ends; infinite when nothing will."""
+        """Seconds until something becomes due or a lease ends; infinite when nothing will by itself."""
+        if isinstance(self.clock, StoppedClock):
+            return float("inf")
         moments = [message.lease_until for message in self.held.values()]
         if self.scheduled:
             moments.append(self.scheduled[0][0])
@@ -241,16 +282,15 @@ class Place:
             self.keep(settlement.record)
         return True
 
-    @staticmethod
-    def set_aside(message: Message, shelf: Shelf, reason: str) -> None:
-        message.shelf, message.reason, message.since = shelf, reason, time.time()
+    def set_aside(self, message: Message, shelf: Shelf, reason: str) -> None:
+        message.shelf, message.reason, message.since = shelf, reason, self.clock.wall()
         message.token = message.holder = ""
 
     def put_back(self, messages: Iterable[Message]) -> int:
         returning = list(messages)
         for message in returning:
             message.deliveries = 0
-            message.rank = time.monotonic()
+            message.rank = self.clock.now()
             self.let_wait(message)
         return len(returning)
 
@@ -262,11 +302,11 @@ class Place:
 
     def keep(self, record: Record) -> None:
         old = self.records.get(record.task_id)
-        if old is not None and old.state == SUCCESS and old.live():
+        if old is not None and old.state == SUCCESS and old.live(self.clock.now()):
             return
-        if time.monotonic() - self.records_swept > SWEEP_EVERY:
+        if self.clock.now() - self.records_swept > SWEEP_EVERY:
             self.prune()
-        expires = None if record.ttl is None else time.monotonic() + record.ttl
+        expires = None if record.ttl is None else self.clock.now() + record.ttl
         self.records[record.task_id] = Kept(record.state, record.payload, expires)
         for feed in self.result_feeds:
             if record.task_id in feed.ids:
@@ -274,13 +314,16 @@ class Place:
                 feed.wake()
 
     def payloads(self, task_ids: Iterable[str]) -> dict[str, bytes]:
+        now = self.clock.now()
         kept = ((task_id, self.records.get(task_id)) for task_id in task_ids)
-        return {task_id: record.payload for task_id, record in kept if record is not None and record.live()}
+        return {
+            task_id: record.payload for task_id, record in kept if record is not None and record.live(now)
+        }
 
     def prune(self) -> int:
-        before = len(self.records)
-        self.records = {task_id: kept for task_id, kept in self.records.items() if kept.live()}
-        self.records_swept = time.monotonic()
+        before, now = len(self.records), self.clock.now()
+        self.records = {task_id: kept for task_id, kept in self.records.items() if kept.live(now)}
+        self.records_swept = now
         return before - len(self.records)
 
     # -- listeners
