@@ -7,9 +7,10 @@ imported while they are still loading.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from asgiref.sync import async_to_sync
 from django.apps import apps
 from django.core.exceptions import AppRegistryNotReady, ImproperlyConfigured
 from django.db import connections
@@ -82,6 +83,18 @@ class DjangoIntegration:
             yield
         finally:
             await hygiene.atidy_connections()
+
+    def around_test_run(self) -> AbstractContextManager[None]:
+        return transactions.as_if_committed()
+
+    def run_coroutine(self, coro: Coroutine[Any, Any, Any]) -> Any:
+        async def run() -> Any:
+            return await coro
+
+        return async_to_sync(run)()
+
+    def in_transaction(self) -> bool:
+        return transactions.open_transaction() is not None
 
     def before_fork(self) -> None:
         connections.close_all()

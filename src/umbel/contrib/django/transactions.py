@@ -12,7 +12,9 @@ In all three a rollback leaves nothing behind, and ``delay()`` returns at once, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +30,9 @@ from umbel.ports import Outgoing
 if TYPE_CHECKING:
     from umbel.app import Umbel
 
-__all__ = ["alias_of", "open_transaction", "take_over"]
+__all__ = ["alias_of", "as_if_committed", "open_transaction", "take_over"]
+
+logger = logging.getLogger("umbel.transactions")
 
 _SCHEME = "django://"
 
@@ -90,6 +94,27 @@ def _take_over_in_thread(app: Umbel, batch: Sequence[Outgoing], options: Mapping
         return False
     app.client.send_now(batch, options)
     return True
+
+
+@contextmanager
+def as_if_committed() -> Iterator[None]:
+    """At the end of the block, call what was to be called on commit, as ``captureOnCommitCallbacks(execute=True)`` of Django's
+    ``TestCase`` does: its transaction is never committed."""
+    begun = {
+        c.alias: len(c.run_on_commit) for c in connections.all(initialized_only=True) if c.in_atomic_block
+    }
+    yield
+    for alias, before in begun.items():
+        connection = connections[alias]
+        while len(connection.run_on_commit) > before:
+            entry: Any = connection.run_on_commit.pop(before)
+            _, function, robust = entry
+            try:
+                function()
+            except Exception:
+                if not robust:
+                    raise
+                logger.exception("A function that was called on commit failed: %r", function)
 
 
 def _send_after(app: Umbel, batch: Sequence[Outgoing], options: Mapping[str, Any] | None) -> None:
