@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import msgspec
@@ -40,6 +40,16 @@ class IntegrationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     """Calls made inside a transaction are stored in it, and sent from there."""
     email_backend: str = "django.core.mail.backends.smtp.EmailBackend"
     """What ``umbel.contrib.django.mail.EmailBackend`` sends through."""
+    email_queue: str | None = None
+    """The queue that mail goes to. None: as the tasks are routed (``umbel.send_emails``)."""
+    email_batch: int = 100
+    """How many messages of one ``send_messages()`` are sent over one connection."""
+    email_max_retries: int = 45
+    """Tries after the first, until a mail server is given up and the messages become dead letters. 45 take about six hours."""
+    email_max_bytes: int = 10_000_000
+    """Text and attachments of one message, and of one batch, that the queue takes."""
+    email_too_large: Literal["error", "direct"] = "error"
+    """What becomes of larger ones: EmailTooLarge, or they are sent at once, in the caller's process."""
 
 
 class ProjectSettings(msgspec.Struct, frozen=True, kw_only=True):
