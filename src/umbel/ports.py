@@ -55,6 +55,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """Waiting for work is woken by the server rather than by a poll."""
     celery_wire: bool = False
     """Other programs that speak Celery's protocol can read and write the same queues."""
+    finds_by_id: bool = False
+    """``find`` looks into an index, so that programs may ask often. Otherwise it reads what waits: for people."""
 
 
 # ------------------------------------------------------------------------------------------------ messages
@@ -187,6 +189,8 @@ class Located(msgspec.Struct, kw_only=True):
     shelf: Shelf
     queue: str
     reason: str = ""
+    frame: Frame | None = None
+    """None: it cannot be read."""
 
 
 class Depth(msgspec.Struct, kw_only=True):

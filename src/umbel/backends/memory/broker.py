@@ -158,7 +158,10 @@ class MemoryBroker:
         with self._look() as place:
             for message in place.messages.values():
                 if message.task_id == task_id:
-                    return Located(shelf=message.shelf, queue=message.queue, reason=message.reason)
+                    located = Located(shelf=message.shelf, queue=message.queue, reason=message.reason)
+                    with suppress(DecodeError):
+                        located.frame = load_frame(message.entry)
+                    return located
         return None
 
     async def purge(self, queues: Sequence[str]) -> int:

@@ -64,6 +64,7 @@ class Shelves:
                         shelf=shelf,
                         queue=queue,
                         reason=_unpack(raw)[1] if kind == "hash" and shelf != "held" else "",
+                        frame=decode(_frame_of(kind, key, raw))[0],
                     )
         return None
 

@@ -387,8 +387,11 @@ def _shelved(shelf: Shelf, row: tuple[Any, ...]) -> Shelved:
 def find(database: Database, task_id: str) -> Located | None:
     _bring_back_overdue(database)
     with database.read() as connection:
-        for shelf, queue, reason in fetch(connection, _FIND, (task_id,)):
-            return Located(shelf=SHELVES[shelf], queue=queue, reason=reason)
+        for shelf, queue, reason, entry in fetch(connection, _FIND, (task_id,)):
+            located = Located(shelf=SHELVES[shelf], queue=queue, reason=reason)
+            with suppress(DecodeError):
+                located.frame = load_frame(entry)
+            return located
     return None
 
 

@@ -104,6 +104,8 @@ class RepairConformance:
             assert located is not None
             assert (located.shelf, located.queue) == (shelf, "q")
             assert located.reason == (f"why {shelf}" if shelf in ("parked", "dead") else "")
+            assert located.frame is not None
+            assert located.frame.task_id == f"{shelf}-id"
         assert await brokers.b.find("never-sent") is None
 
     @broker_scenario
