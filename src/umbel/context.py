@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from umbel.core.account import Account
 from umbel.core.envelope import Envelope
 from umbel.errors import ConfigurationError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from umbel.arguments import ArgumentLoader
     from umbel.errors import Retry
     from umbel.integration import Integration
+    from umbel.registry import TaskFinder
     from umbel.result import AsyncResult
     from umbel.task import Task
 
@@ -92,6 +94,8 @@ class Request(msgspec.Struct, dict=True):
     """How often this message has been delivered, crashes counted. Umbel's own."""
     reporter: Callable[[str, Any, str | None], None] | None = None
     """Takes what ``update_state`` says (state, meta, id of another call) on its way through the worker, where there is one."""
+    account: Account | None = None
+    """What its records tell of all its runs, where the sender asked for that (``umbel.core.account``). Umbel's own."""
     pending_retry: Retry | None = None
     """What ``retry(throw=False)`` asked for: the run goes on, and the retry follows it."""
 
@@ -158,6 +162,7 @@ class Request(msgspec.Struct, dict=True):
             envelope.stamps,
             envelope.stamped_headers,
             envelope.replaced_task_nesting,
+            account=Account.read(envelope.headers) if envelope.headers else None,
         )
 
 
@@ -233,6 +238,8 @@ class AppState:
         """Overrides it in one thread or coroutine (``app.set_current()``)."""
         self.shared: list[Callable[[Umbel], Task[..., Any]]] = []
         """The ``shared_task`` declarations: each makes its task for one app."""
+        self.finders: list[TaskFinder] = []
+        """Find tasks that are declared in another way; see ``umbel.registry.TaskFinder``."""
         self.integration: Integration | None = None
         """What the web framework of this process decides; see ``umbel.integration``."""
         self.argument_loader: ArgumentLoader | None = None

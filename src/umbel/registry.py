@@ -6,7 +6,7 @@ import difflib
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from umbel import context
 from umbel.errors import NotRegistered, UmbelWarning
@@ -15,7 +15,24 @@ if TYPE_CHECKING:
     from umbel.app import Umbel
     from umbel.task import Task
 
-__all__ = ["Tasks"]
+__all__ = ["TaskFinder", "Tasks"]
+
+
+class TaskFinder(Protocol):
+    """Finds tasks that are declared in another way than with ``@app.task``. Those of ``context.state.finders`` are asked, in
+    order, for names that an app does not know; what they find is registered with it."""
+
+    def stand_in(self, app: Umbel) -> Task[..., Any]:
+        """Has the options that the tasks have in common. A worker's node goes by them: it does not run ``find``."""
+        ...
+
+    def may_find(self, name: str) -> bool:
+        """Whether a task may have this name. Quick, and imports nothing."""
+        ...
+
+    def find(self, app: Umbel, name: str) -> Task[..., Any] | None:
+        """Make the task of that name and register it; None: there is none. It may import modules."""
+        ...
 
 
 class Tasks(Mapping[str, "Task[..., Any]"]):
@@ -28,7 +45,7 @@ class Tasks(Mapping[str, "Task[..., Any]"]):
         self._lock = threading.RLock()
 
     def __getitem__(self, name: str) -> Task[..., Any]:
-        task = self._by_name.get(name) or self._adopt().get(name)
+        task: Task[..., Any] | None = self.get(name)
         if task is None:
             close = difflib.get_close_matches(name, self._by_name, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -40,7 +57,21 @@ class Tasks(Mapping[str, "Task[..., Any]"]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """The task of that name, or `default`."""
-        return self._by_name.get(name) or self._adopt().get(name, default)
+        task = self._by_name.get(name) or self._adopt().get(name)
+        if task is None and context.state.finders:
+            task = self._find(name)
+        return default if task is None else task
+
+    def stand_in(self, name: str) -> Task[..., Any] | None:
+        """For a name that is not known: what stands for its task until it is found; None: nobody could find it."""
+        finder = next((finder for finder in context.state.finders if finder.may_find(name)), None)
+        return None if finder is None else finder.stand_in(self._app)
+
+    def _find(self, name: str) -> Task[..., Any] | None:
+        for finder in context.state.finders:
+            if finder.may_find(name) and (task := finder.find(self._app, name)) is not None:
+                return task
+        return None
 
     def __contains__(self, name: object) -> bool:
         return name in self._by_name or name in self._adopt()

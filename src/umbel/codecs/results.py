@@ -56,6 +56,8 @@ def encode_result(meta: ResultMeta, serializer: str = "json", compression: str |
         record["stamped_headers"] = list(meta.stamps)
         for key, value in meta.stamps.items():
             record.setdefault(key, value)
+    if meta.account is not None:
+        record["account"] = meta.account
     record["task_id"] = meta.task_id
     try:
         data = serializers.encode(record, serializer)[2]
@@ -92,6 +94,7 @@ def decode_result(data: bytes, serializer: str = "json", accept: Collection[str]
     if status in EXCEPTION_STATES:
         result = _failure(result, traceback)
     children, stamps = record.get("children"), record.get("stamped_headers")
+    account = record.get("account")
     return ResultMeta(
         task_id=str(record.get("task_id") or ""),
         status=status,
@@ -110,6 +113,7 @@ def decode_result(data: bytes, serializer: str = "json", accept: Collection[str]
         stamps={key: record.get(key) for key in stamps if isinstance(key, str)}
         if isinstance(stamps, list)
         else None,
+        account=account if isinstance(account, dict) else None,
     )
 
 

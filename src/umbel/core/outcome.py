@@ -55,3 +55,5 @@ class ResultMeta(msgspec.Struct, kw_only=True):
     retries: int | None = None
     queue: str | None = None
     stamps: dict[str, Any] | None = None
+    account: dict[str, Any] | None = None
+    """What ``umbel.core.account`` says of its runs, where the sender asked for that. Umbel's own."""

@@ -26,6 +26,8 @@ class Held(msgspec.Struct, kw_only=True, gc=False):
     queue: str = ""
     """The queue that it came from, and goes back to. A header may name another one (Celery's routing keys)."""
     report_begin: bool = False
+    began: float | None = None
+    """Unix time at which its run began, where that was reported."""
     hard_limit: float | None = None
     doomed: Ending | None = None
     """The node has killed its child on account of this call: the ending that it gets."""

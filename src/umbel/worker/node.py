@@ -272,6 +272,7 @@ class Node:
         held = child.handed.get(report.seq)
         if held is None:
             return
+        held.began = time.time()
         if report.payload is not None and not held.lease_lost:
             self.settler.record(
                 Record(task_id=held.frame.task_id, state="STARTED", payload=report.payload, ttl=report.ttl)
@@ -477,8 +478,7 @@ class Node:
         self._upkeep.heed(hint)
         if hint.kind == "revoke":
             for task_id in hint.ids:
-                held = self.inflight.find(task_id)
-                if held is not None:
+                if (held := self.inflight.find(task_id)) is not None:
                     self._revoke(held, terminate=bool(hint.options.get("terminate")))
 
     def _revoke(self, held: Held, *, terminate: bool) -> None:

@@ -24,6 +24,7 @@ from umbel import integration
 from umbel.codecs.protocol import decode_call
 from umbel.codecs.reprs import safe_repr
 from umbel.context import Request, running
+from umbel.core.account import Account
 from umbel.core.envelope import Envelope
 from umbel.core.outcome import FAILURE
 from umbel.core.policy import Decision, Rules, decide
@@ -43,7 +44,7 @@ from umbel.task import Task, setting_of
 from umbel.worker import limits
 from umbel.worker.follow import Failed, FollowUps
 from umbel.worker.ipc import Begun, Done, Handed, Progress, Report, text
-from umbel.worker.outcomes import Records, error_line, traceback_text, utc_now
+from umbel.worker.outcomes import Records, close_account, error_line, traceback_text, utc_now
 
 if TYPE_CHECKING:
     from umbel.app import Umbel
@@ -212,7 +213,7 @@ class Runner:
         )
         request.deliveries = call.deliveries
         request.properties = frame.properties
-        request.reporter = self._reporter(call.seq, envelope.id)
+        request.reporter = self._reporter(call.seq, envelope, request.account)
         ignore = envelope.ignore_result
         rules = facts.ignored if (facts.ignore_result if ignore is None else ignore) else facts.stored
         if not frame.task_name and (untimely := self._untimely(call, envelope, rules)) is not None:
@@ -285,21 +286,29 @@ class Runner:
             return done
         return None
 
-    def _reporter(self, seq: int, task_id: str) -> Callable[[str, Any, str | None], None]:
+    def _reporter(
+        self, seq: int, envelope: Envelope, account: Account | None
+    ) -> Callable[[str, Any, str | None], None]:
         def report(state: str, meta: Any, other_id: str | None) -> None:
             if not isinstance(state, str):
                 raise TypeError(f"The state of a task is a string, not {type(state).__name__} {state!r}.")
-            payload, ttl = self._records.state(other_id or task_id, state, meta)
-            self._report(Progress(seq, other_id or task_id, state, payload, ttl))
+            if other_id is None:
+                payload, ttl = self._records.own_state(envelope, state, meta, account)
+            else:
+                payload, ttl = self._records.state(other_id, state, meta)
+            self._report(Progress(seq, other_id or envelope.id, state, payload, ttl))
 
         return report
 
     def _begin(self, execution: Execution) -> None:
         call, task, request = execution.call, execution.task, execution.request
+        if request.account is not None:
+            request.account.catch_up(call.deliveries)
+            request.account.begin(self._hostname, utc_now().isoformat())
         if call.report_begin:
             payload = ttl = None
             if execution.facts.track_started and not execution.rules.ignore_result:
-                payload, ttl = self._records.started(execution.envelope)
+                payload, ttl = self._records.started(execution.envelope, request.account)
             self._report(Begun(call.seq, payload, ttl, execution.hard_limit))
         task.before_start(request.id or "", list(execution.envelope.args), execution.envelope.kwargs)
 
@@ -370,6 +379,9 @@ class Runner:
         if request.pending_retry is not None and ended.ending in ("success", "failure"):
             ended = Attempt("retry", exc=request.pending_retry)
             error = ended.exc
+        if request.account is not None:
+            close_account(request.account, error)
+            envelope = msgspec.structs.replace(envelope, headers=request.account.in_headers(envelope.headers))
         requeue = isinstance(error, Reject) and error.requeue
         decision = decide(ended.ending, execution.rules, requeue=requeue)
         done = Done(

@@ -50,6 +50,7 @@ def is_spared(held: Held, *, known: bool) -> bool:
     again they become suspects, which are begun one by one, so that the next time it is known. If even that has not shown
     it, it counts against each.
     """
+    held.began = None
     held.mishaps = 0 if known else held.mishaps + 1
     held.suspect = not known and held.mishaps > 1
     return held.mishaps < 3

@@ -14,9 +14,11 @@ import msgspec
 
 from umbel.codecs.protocol import decode_call, read_header
 from umbel.codecs.serializers import is_accepted
+from umbel.core.account import Account
 from umbel.core.envelope import Envelope
 from umbel.core.frame import DELIVERIES_HEADER, HISTORY_HEADER, Frame
 from umbel.core.kombu_json import dump_frame
+from umbel.core.outcome import PENDING
 from umbel.core.policy import Ending, Rules, decide
 from umbel.core.priority import frame_priority
 from umbel.errors import (
@@ -31,7 +33,7 @@ from umbel.ports import Ack, Bury, Outgoing, Park, Record, Release, Retry, Settl
 from umbel.task import Task, setting_of
 from umbel.worker.follow import FollowUps
 from umbel.worker.inflight import Held
-from umbel.worker.outcomes import Records, utc_now
+from umbel.worker.outcomes import Records, class_path, utc_now
 
 if TYPE_CHECKING:
     from umbel.app import Umbel
@@ -77,8 +79,14 @@ class Judge:
         return self._facts.keys()
 
     def facts(self, task: str) -> Facts | None:
-        """None for an unknown task, and for a protocol 1 message, whose name only the child can read."""
-        return self._facts.get(task)
+        """None for an unknown task, and for a protocol 1 message, whose name only the child can read.
+
+        A task that only the child can find counts as known: the child parks it when it is not there.
+        """
+        facts = self._facts.get(task)
+        if facts is None and task and (stand_in := self._app.tasks.stand_in(task)) is not None:
+            return self._learn(stand_in)
+        return facts
 
     def _learn(self, task: Task[..., Any]) -> Facts:
         redelivered = setting_of(task, "reject_on_worker_lost") is not False
@@ -100,7 +108,7 @@ class Judge:
         name = frame.task_name
         if revoked:
             return "revoked", "revoked before it began"
-        facts = self._facts.get(name)
+        facts = self.facts(name)
         if facts is None and name:
             return "unknown", f"No worker here knows the task {name!r}."
         if not self._accepts(frame.content_type):
@@ -136,9 +144,10 @@ class Judge:
         decision = decide(ending, rules, deliveries=deliveries)
         envelope = self._envelope(frame)
         record = None
+        error = self._error(ending, reason, held)
+        account = self._account(held, ending, error)
         if decision.state and envelope is not None:
-            error = self._error(ending, reason, held)
-            payload, ttl = self._records.ended(envelope, decision.state, error)
+            payload, ttl = self._records.ended(envelope, decision.state, error, account)
             record = Record(task_id=envelope.id, state=decision.state, payload=payload, ttl=ttl)
         then: tuple[Outgoing, ...] = ()
         if decision.follow == "errbacks" and envelope is not None and envelope.embed.errbacks:
@@ -146,9 +155,15 @@ class Judge:
         if receipt is None:
             return Verdict(settlement=None, record=record, then=then)
         if decision.settle == "retry":
-            again = self._again(held, reason)
-            note = f"delivery {held.deliveries} of {rules.max_deliveries}; it runs again"
-            return Verdict(settlement=Retry(receipt=receipt, replacement=again, first=True), note=note)
+            again = self._again(held, reason, account)
+            if account is not None and envelope is not None and not rules.ignore_result:
+                payload, ttl = self._records.waiting(envelope, account)
+                record = Record(task_id=envelope.id, state=PENDING, payload=payload, ttl=ttl)
+            return Verdict(
+                settlement=Retry(receipt=receipt, replacement=again, first=True),
+                record=record,
+                note=f"delivery {held.deliveries} of {rules.max_deliveries}; it runs again",
+            )
         if decision.settle == "park":
             return Verdict(
                 settlement=Park(receipt=receipt, reason=reason, task=frame.task_name),
@@ -180,7 +195,7 @@ class Judge:
         return Outgoing(frame=frame, queue=held.queue, priority=frame_priority(frame))
 
     def _rules(self, frame: Frame) -> Rules:
-        facts = self._facts.get(frame.task_name)
+        facts = self.facts(frame.task_name)
         rules = facts.rules if facts is not None else Rules(max_deliveries=self._app.conf.task_max_deliveries)
         ignore = frame.headers.get("ignore_result")
         if ignore is not None and bool(ignore) != rules.ignore_result:
@@ -209,7 +224,19 @@ class Judge:
             return ContentDisallowed(reason)
         return WorkerLostError(f"The process that ran the task was lost: {reason}.")
 
-    def _again(self, held: Held, reason: str) -> Outgoing:
+    def _account(self, held: Held, ending: Ending, error: UmbelError) -> Account | None:
+        """The account of `held`, what only the node knows included; None: nobody asked for one."""
+        account = Account.read(held.frame.headers)
+        if account is None:
+            return None
+        account.catch_up(held.deliveries)
+        if held.began is not None:
+            account.begin(self._hostname, datetime.fromtimestamp(held.began, UTC).isoformat())
+            text = f"{class_path(error)}: {error}\n"
+            account.end(utc_now().isoformat(), class_path(error), text, lost=ending == "lost")
+        return account
+
+    def _again(self, held: Held, reason: str, account: Account | None) -> Outgoing:
         frame = held.frame
         told = frame.headers.get(HISTORY_HEADER)
         history = [*(told if isinstance(told, list) else []), self._entry(reason)]
@@ -218,6 +245,8 @@ class Judge:
             DELIVERIES_HEADER: held.deliveries,
             HISTORY_HEADER: history[-_HISTORY:],
         }
+        if account is not None:
+            headers = account.in_headers(headers)
         again = msgspec.structs.replace(frame, headers=headers)
         dump_frame(again, routing_key=held.queue)  # raises here, and not where it would end the node
         return Outgoing(frame=again, queue=held.queue, priority=frame_priority(frame))
