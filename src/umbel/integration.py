@@ -18,6 +18,7 @@ from umbel.ports import Broker, Outgoing
 
 if TYPE_CHECKING:
     from umbel.app import Umbel
+    from umbel.config import Config
 
 __all__ = ["Integration", "activate", "active", "find", "settings"]
 
@@ -38,6 +39,10 @@ class Integration(Protocol):
 
     def packages(self) -> Iterable[str]:
         """Where ``app.autodiscover_tasks()`` without packages looks."""
+        ...
+
+    def queues(self, conf: Config) -> Iterable[str]:
+        """Queues that a worker consumes beside those of ``task_queues``."""
         ...
 
     def prepare(self) -> None:

@@ -15,9 +15,10 @@ from typing import Any, cast
 
 import msgspec
 
+from umbel import context
 from umbel.errors import CallError, ConfigurationError
 
-__all__ = ["ADDRESS", "Queue", "Router", "declared_queues"]
+__all__ = ["ADDRESS", "Queue", "Router", "consumed_queues", "declared_queues"]
 
 ADDRESS = ("queue", "exchange", "routing_key")
 """The options that say where a call goes."""
@@ -53,7 +54,7 @@ def _topic(pattern: str) -> re.Pattern[str]:
 
 
 def declared_queues(conf: Any) -> dict[str, Queue]:
-    """The queues of ``task_queues`` by name: those that a worker without ``-Q`` consumes. Never empty."""
+    """The queues of ``task_queues`` by name; without any, the default queue. Never empty."""
     declared = conf.task_queues
     if not declared:
         name = conf.task_default_queue
@@ -63,6 +64,13 @@ def declared_queues(conf: Any) -> dict[str, Queue]:
     pairs = declared.items() if isinstance(declared, Mapping) else ((q, None) for q in declared)
     queues = [_declared(key, options, conf) for key, options in pairs]
     return {queue.name: queue for queue in queues}
+
+
+def consumed_queues(conf: Any) -> tuple[str, ...]:
+    """What a worker without ``-Q`` consumes: the declared queues, and those of the web framework. Never empty."""
+    framework = context.state.integration
+    more = () if framework is None else framework.queues(conf)
+    return tuple(dict.fromkeys([*declared_queues(conf), *more]))
 
 
 def _default_address(conf: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from umbel.cli.find_app import AppNotFound, find_app, likely_apps
 from umbel.errors import BrokerUnavailable, ConfigurationError
 from umbel.places import default_database_path
 from umbel.ports import Broker
-from umbel.routing import declared_queues
+from umbel.routing import consumed_queues
 
 __all__ = ["Session", "connected", "the_app"]
 
@@ -89,7 +89,7 @@ class Session:
 
     def app_queues(self) -> list[str]:
         """The queues that a worker of this app consumes."""
-        return list(declared_queues(self.app.conf))
+        return list(consumed_queues(self.app.conf))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from umbel.routing import declared_queues
+from umbel.routing import consumed_queues
 from umbel.worker import limits
 from umbel.worker.child import serve
 from umbel.worker.crew import Child
@@ -126,7 +126,7 @@ def start_worker(
     settings = NodeSettings(
         name=expand_name(name),
         id=os.urandom(8).hex(),
-        queues=tuple(queues) or tuple(declared_queues(app.conf)),
+        queues=tuple(queues) or consumed_queues(app.conf),
         pool=pool,
         children=1,
         slots=concurrency,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from umbel import integration
 from umbel.errors import BrokerUnavailable, ConfigurationError
 from umbel.ports import Broker, ResultStore
-from umbel.routing import declared_queues
+from umbel.routing import consumed_queues
 from umbel.worker import limits, link
 from umbel.worker.banner import render_banner
 from umbel.worker.child import serve
@@ -173,7 +173,7 @@ class Program:
         return (1, wanted) if self.pool in _ONE_PROCESS else (wanted, 1)
 
     def _queues(self) -> tuple[str, ...]:
-        names = self.options.queues or tuple(declared_queues(self.app.conf))
+        names = self.options.queues or consumed_queues(self.app.conf)
         kept = tuple(name for name in dict.fromkeys(names) if name not in self.options.exclude_queues)
         if not kept:
             raise ConfigurationError(

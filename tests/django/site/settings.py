@@ -8,6 +8,8 @@ import tempfile
 
 import pymysql
 
+import django
+
 # MySQL's driver in pure Python, under the name that Django looks for.
 pymysql.version_info = (2, 2, 7, "final", 0)
 pymysql.install_as_MySQLdb()
@@ -81,3 +83,6 @@ for _database in DATABASES.values():
 # Umbel does not route; what is not its own stays where Django's is.
 DATABASE_ROUTERS = ["tests.django.site.routing.OnlyUmbelEverywhere"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+TASKS = {"default": {"BACKEND": "umbel.contrib.django.TaskBackend", "QUEUES": ["default", "mails"]}}
+if django.VERSION < (6, 0):
+    INSTALLED_APPS.append("django_tasks")

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from umbel.contrib.django.references import ref
+    from umbel.contrib.django.task_backend import TaskBackend
 
-__all__ = ["ref"]
+__all__ = ["TaskBackend", "ref"]
 
-_NAMES: dict[str, str] = {"ref": "references"}
+_NAMES: dict[str, str] = {"TaskBackend": "task_backend", "ref": "references"}
 """Public name -> the module here that has it."""
 
 

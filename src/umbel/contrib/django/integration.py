@@ -6,12 +6,15 @@ imported while they are still loading.
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import async_to_sync
 from django.apps import apps
+from django.conf import settings
 from django.core.exceptions import AppRegistryNotReady, ImproperlyConfigured
 from django.db import connections
 
@@ -24,6 +27,7 @@ from umbel.ports import Broker, Outgoing
 
 if TYPE_CHECKING:
     from umbel.app import Umbel
+    from umbel.config import Config
 
 __all__ = ["APPLICATION", "DjangoIntegration"]
 
@@ -55,9 +59,13 @@ class DjangoIntegration:
     def packages(self) -> Iterable[str]:
         return [config.name for config in apps.get_app_configs()]
 
+    def queues(self, conf: Config) -> Iterable[str]:
+        return () if (queues := _tasks_api("queues")) is None else queues.queues_of_backends(conf)
+
     def prepare(self) -> None:
         if not apps.ready:
             django.setup()
+        _tasks_api("declared")
 
     def take_over(self, app: Umbel, batch: Sequence[Outgoing], options: Mapping[str, Any] | None) -> bool:
         return transactions.take_over(app, batch, options)
@@ -104,6 +112,15 @@ class DjangoIntegration:
         if not settings.outbox or transactions.alias_of(app.broker_url) is not None:
             return []
         return [Relay(broker, settings.database).run]
+
+
+def _tasks_api(module: str) -> Any:
+    """A module of the backend of ``django.tasks``; None: the settings say nothing of tasks, or there is no such library."""
+    if not hasattr(settings, "TASKS") or (
+        django.VERSION < (6, 0) and not importlib.util.find_spec("django_tasks")
+    ):
+        return None
+    return importlib.import_module(f"umbel.contrib.django.tasks_api.{module}")
 
 
 if integration.active() is None:

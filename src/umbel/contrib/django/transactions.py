@@ -13,7 +13,7 @@ In all three a rollback leaves nothing behind, and ``delay()`` returns at once, 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ from umbel.ports import Outgoing
 if TYPE_CHECKING:
     from umbel.app import Umbel
 
-__all__ = ["alias_of", "as_if_committed", "open_transaction", "take_over"]
+__all__ = ["alias_of", "as_if_committed", "open_transaction", "take_over", "when_sent"]
 
 logger = logging.getLogger("umbel.transactions")
 
@@ -62,9 +62,7 @@ def take_over(app: Umbel, batch: Sequence[Outgoing], options: Mapping[str, Any] 
             outbox.send_or_store(app, batch, options, settings.database)
             return True
         return False
-    on_commit = options.get("on_commit") if options else None
-    if on_commit is None:
-        on_commit = settings.send_on_commit
+    on_commit = _on_commit(options.get("on_commit") if options else None)
     if connection.alias == queue:
         if not on_commit:
             _send_beside(app, batch, connection)
@@ -115,6 +113,22 @@ def as_if_committed() -> Iterator[None]:
                 if not robust:
                     raise
                 logger.exception("A function that was called on commit failed: %r", function)
+
+
+def when_sent(app: Umbel, on_commit: bool | None, function: Callable[[], object]) -> None:
+    """Call `function` at the time at which a call made here and now leaves: with the commit, or at once.
+
+    What is passed to it before the call is made comes before the call, and what is passed after it comes after.
+    """
+    connection = open_transaction(alias_of(app.broker_url))
+    if connection is None or not _on_commit(on_commit):
+        function()
+    else:
+        transaction.on_commit(function, using=connection.alias)
+
+
+def _on_commit(asked: bool | None) -> bool:
+    return conf.integration_settings().send_on_commit if asked is None else asked
 
 
 def _send_after(app: Umbel, batch: Sequence[Outgoing], options: Mapping[str, Any] | None) -> None:

@@ -1,0 +1,1 @@
+"""The parts of ``umbel.contrib.django.TaskBackend``."""
