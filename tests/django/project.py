@@ -73,7 +73,11 @@ class Program:
             )
             return self.output().count(text) >= count
 
-        eventually(look, f"{text!r} in {self.log}")
+        try:
+            eventually(look, f"{text!r} in {self.log}")
+        except AssertionError as exc:
+            exc.add_note(self.output())
+            raise
         return self.output()
 
     def stop(self, signum: int = signal.SIGTERM) -> int:

@@ -199,8 +199,9 @@ class Runner:
             return self._refuse(call, exc)
         try:
             facts = self._facts_of(envelope.task)
-        except NotRegistered:
-            return _parked(call, envelope, f"No worker here knows the task {envelope.task!r}.")
+        except NotRegistered as exc:
+            why = f" {exc}" if exc.__cause__ is not None else ""
+            return _parked(call, envelope, f"No worker here knows the task {envelope.task!r}.{why}")
         if call.queue and envelope.queue != call.queue:
             # Where Celery names exchange and routing key, the header is not the queue that a retry has to go back to.
             envelope = msgspec.structs.replace(envelope, queue=call.queue)

@@ -22,7 +22,7 @@ from umbel.app import Umbel
 from umbel.contrib.django.tasks_api import options as task_options
 from umbel.contrib.django.tasks_api.library import Task, task_backends
 from umbel.contrib.django.tasks_api.running import DjangoTask, umbel_task
-from umbel.errors import NotRegistered
+from umbel.errors import ConfigurationError, NotRegistered
 
 __all__ = ["Finder", "TaskWithOptions", "declare", "declared", "umbel_backends"]
 
@@ -67,17 +67,27 @@ def _register(app: Umbel, task: Task[..., Any]) -> DjangoTask:
 
 def _declare_again(*, setting: str, **_: Any) -> None:
     """Tests change settings, and with them the options of the backends."""
-    if setting == "TASKS":
-        context.state.shared += [partial(_register, task=task) for task in _declared.values()]
+    app = context.state.local.get() or context.state.default
+    if setting == "TASKS" and app is not None:
+        for task in _declared.values():
+            _register(app, task)
 
 
 setting_changed.connect(_declare_again, dispatch_uid=__name__)
 
 
 def _options_of_backend(alias: str) -> Mapping[str, Any]:
-    """``OPTIONS`` of the backend with which a task was declared; nothing when that is not one of ours."""
-    backend = task_backends[alias] if alias in task_backends.settings else None
-    return backend.options if backend is not None and issubclass(backend.task_class, TaskWithOptions) else {}
+    """``OPTIONS`` of the backend with which a task was declared; nothing when that is not one of ours, or has wrong options: it
+    says so in ``manage.py check``, and sends nothing."""
+    backend = umbel_backends().get(alias)
+    if backend is None:
+        return {}
+    try:
+        task_options.check(backend.options, alias)
+    except (TypeError, ConfigurationError):
+        return {}
+    options: Mapping[str, Any] = backend.options
+    return options
 
 
 def umbel_backends() -> dict[str, Any]:
@@ -107,12 +117,12 @@ class Finder:
     """
 
     def stand_in(self, app: Umbel) -> DjangoTask:
-        backends = umbel_backends()
-        options: Mapping[str, Any] = next((backend.options for backend in backends.values()), {})
         task = DjangoTask()
         task.app = app
-        for name, value in task_options.attributes(options).items():
-            setattr(task, name, value)
+        for alias in umbel_backends():
+            for name, value in task_options.attributes(_options_of_backend(alias)).items():
+                setattr(task, name, value)
+            break
         return task
 
     def may_find(self, name: str) -> bool:
