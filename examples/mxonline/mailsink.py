@@ -192,7 +192,10 @@ def main() -> None:
     smtp.start()
     try:
         with page_server(mailbox, chosen.page_port) as server:
-            print(f"mails to 127.0.0.1:{chosen.smtp_port} are shown at http://127.0.0.1:{chosen.page_port}/", flush=True)
+            print(
+                f"mails to 127.0.0.1:{chosen.smtp_port} are shown at http://127.0.0.1:{chosen.page_port}/",
+                flush=True,
+            )
             server.serve_forever()
     except KeyboardInterrupt:
         return

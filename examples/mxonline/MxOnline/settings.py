@@ -1,7 +1,6 @@
 """Settings of MxOnline. What differs from machine to machine comes from the environment; nothing has to be set to try it."""
 
 import os
-import secrets
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -14,14 +13,11 @@ DATA_DIR.mkdir(parents=True, exist_ok=True)
 # The site's own address. Links in mails are made from it, never from what a request says its host is.
 SITE_URL = os.environ.get("SITE_URL", "http://127.0.0.1:8000").rstrip("/")
 HOST = urlsplit(SITE_URL).hostname or "127.0.0.1"
-ALLOWED_HOSTS = [HOST]
 
 DEBUG = os.environ.get("DEBUG", "1") == "1"
-SECRET_KEY_FILE = DATA_DIR / "secret_key"
-if not SECRET_KEY_FILE.exists():
-    SECRET_KEY_FILE.touch(mode=0o600)
-    SECRET_KEY_FILE.write_text(secrets.token_urlsafe(50))
-SECRET_KEY = SECRET_KEY_FILE.read_text()
+ALLOWED_HOSTS = [HOST, "localhost"] if DEBUG else [HOST]
+# Without DEBUG it has to be set: Django does not start with an empty one.
+SECRET_KEY = os.environ.get("SECRET_KEY", "only for development" if DEBUG else "")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SITE_URL.startswith("https://")
 
 INSTALLED_APPS = [
@@ -107,7 +103,9 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 EMAIL_HOST = os.environ.get("EMAIL_HOST", "127.0.0.1")
 EMAIL_PORT = int(os.environ.get("EMAIL_PORT", "1025"))
 EMAIL_TIMEOUT = 10
-DEFAULT_FROM_EMAIL = f"MxOnline <noreply@{HOST if '.' in HOST and HOST[-1].isalpha() else 'mxonline.example'}>"
+DEFAULT_FROM_EMAIL = (
+    f"MxOnline <noreply@{HOST if '.' in HOST and HOST[-1].isalpha() else 'mxonline.example'}>"
+)
 # Seconds before a mail that could not be sent is tried again: this, then 2, 4, 8 … times this.
 MAIL_RETRY_BACKOFF = float(os.environ.get("MAIL_RETRY_BACKOFF", "1"))
 # At most so many mails an hour to one address, whoever asks for them.

@@ -23,7 +23,7 @@ class Course(models.Model):
     description = models.TextField()
 
     class Meta:
-        ordering = ["name"]
+        ordering = ["language", "name"]
 
     def __str__(self) -> str:
         return self.name
@@ -42,7 +42,9 @@ class Lesson(models.Model):
 
     class Meta:
         ordering = ["position"]
-        constraints = [models.UniqueConstraint(fields=["course", "position"], name="one_lesson_for_a_position")]
+        constraints = [
+            models.UniqueConstraint(fields=["course", "position"], name="one_lesson_for_a_position")
+        ]
 
     def __str__(self) -> str:
         return self.name

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from django import forms
 from django.contrib.auth.password_validation import validate_password
 from django.utils.translation import gettext_lazy as _
+
+from django import forms
 
 from .models import User
 
@@ -58,5 +59,7 @@ class CodeForm(forms.Form):
         help_text=_("The four characters in the mail."),
         min_length=4,
         max_length=4,
-        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "autocapitalize": "characters", "size": 6}),
+        widget=forms.TextInput(
+            attrs={"autocomplete": "one-time-code", "autocapitalize": "characters", "size": 6}
+        ),
     )

@@ -3,7 +3,7 @@
 import secrets
 import string
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser, BaseUserManager
@@ -38,7 +38,7 @@ class User(AbstractUser):
     )
 
     USERNAME_FIELD = "email"
-    REQUIRED_FIELDS: ClassVar[list[str]] = []
+    REQUIRED_FIELDS = []
     objects = UserManager()  # type: ignore[misc]
 
 
@@ -49,7 +49,12 @@ class EmailVerifyRecordManager(models.Manager["EmailVerifyRecord"]):
         """The record of a request: the same one, with the same code, however often the request is carried out."""
         record, _created = self.get_or_create(
             request=request,
-            defaults={"email": email, "send_type": send_type, "code": new_code(send_type), "expiry": timezone.now()},
+            defaults={
+                "email": email,
+                "send_type": send_type,
+                "code": new_code(send_type),
+                "expiry": timezone.now(),
+            },
         )
         return record
 
@@ -69,7 +74,7 @@ class EmailVerifyRecord(models.Model):
         FORGET = "forget", _("forgotten password")
         UPDATE_EMAIL = "update_email", _("change of address")
 
-    LIFETIMES: ClassVar[dict[str, timedelta]] = {
+    LIFETIMES = {
         SendType.REGISTER: timedelta(days=1),
         SendType.FORGET: timedelta(hours=1),
         SendType.UPDATE_EMAIL: timedelta(minutes=15),

@@ -25,7 +25,9 @@ logger = logging.getLogger(__name__)
     retry_backoff_max=600,
     max_retries=50,
 )
-def send_register_email(self: Any, email: str, send_type: str = "register", language: str | None = None) -> str:
+def send_register_email(
+    self: Any, email: str, send_type: str = "register", language: str | None = None
+) -> str:
     """Mail a link or a code to `email`; returns what became of it.
 
     `language`: of the mail; without one, that of the account, or else the site's.

@@ -36,7 +36,12 @@ def confirm_address(request: HttpRequest) -> HttpResponse:
     form = CodeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         record = EmailVerifyRecord.objects.valid("update_email", email=email)
-        if record and record.guess(form.cleaned_data["code"]) and record.use() and _move(request.user.pk, email):
+        if (
+            record
+            and record.guess(form.cleaned_data["code"])
+            and record.use()
+            and _move(request.user.pk, email)
+        ):
             del request.session["new_email"]
             messages.success(request, _("Your address is changed."))
             return redirect("users:profile")
