@@ -64,7 +64,7 @@ class Mailbox:
                     str(message["From"] or ""),
                     str(message["To"] or ""),
                     str(message["Subject"] or ""),
-                    part.get_content() if part else "",
+                    part.get_content().replace("\r\n", "\n") if part else "",
                     time.strftime("%H:%M:%S"),
                 )
                 if len(self._mails) > MOST:

@@ -9,7 +9,9 @@ from .models import Course
 class CourseList(ListView):
     """All courses."""
 
-    queryset = Course.objects.annotate(lesson_count=Count("lessons"), minutes=Sum("lessons__minutes"))
+    queryset = Course.objects.annotate(
+        lesson_count=Count("lessons"), minutes=Sum("lessons__minutes")
+    ).order_by("language", "name")
 
 
 class CourseDetail(DetailView):

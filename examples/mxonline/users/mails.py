@@ -1,7 +1,5 @@
 """The mails, in the reader's language."""
 
-from urllib.parse import urlsplit
-
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.template.loader import render_to_string
@@ -28,7 +26,7 @@ def compose(record: EmailVerifyRecord, language: str | None) -> EmailMessage | N
         subject, _, body = render_to_string(f"users/mail/{name}.txt", context).partition("\n")
     headers = {
         # The same whenever it is sent: a mail program that gets it twice shows it once.
-        "Message-ID": f"<{record.request}@{urlsplit(settings.SITE_URL).hostname}>",
+        "Message-ID": f"<{record.request}@{settings.MAIL_DOMAIN}>",
         "Auto-Submitted": "auto-generated",
     }
     return EmailMessage(subject, body.strip() + "\n", to=[record.email], headers=headers)
