@@ -102,7 +102,7 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 
 EMAIL_HOST = os.environ.get("EMAIL_HOST", "127.0.0.1")
 EMAIL_PORT = int(os.environ.get("EMAIL_PORT", "1025"))
-EMAIL_TIMEOUT = 10
+EMAIL_TIMEOUT = float(os.environ.get("EMAIL_TIMEOUT", "10"))
 MAIL_DOMAIN = os.environ.get("MAIL_DOMAIN", "mxonline.example")
 DEFAULT_FROM_EMAIL = f"MxOnline <noreply@{MAIL_DOMAIN}>"
 # Seconds before a mail that could not be sent is tried again: this, then 2, 4, 8 … times this.
