@@ -46,18 +46,13 @@ mailsink = _load_mailsink()
 
 
 class Stalling(mailsink.Handler):  # type: ignore[misc]
-    """Takes mails, but comes to a halt in its first conversation: at the recipient, before it has taken the mail, or after it has
-    taken it and before it says so."""
+    """Takes mails, but comes to a halt in its first conversation: "before" it has taken the mail, or "after" it has, and before
+    it says so."""
 
     def __init__(self, mailbox: Any, stage: str) -> None:
         super().__init__(mailbox)
         self._stage = stage
         self.halted = threading.Event()
-
-    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
-        await self._halt("recipient")
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         await self._halt("before")
@@ -153,11 +148,9 @@ class MxOnline:
         return found
 
     def unfinished(self) -> list[dict[str, Any]]:
-        """All messages that have not ended well, wherever they are."""
-        left: list[dict[str, Any]] = []
-        for shelf in ("waiting", "scheduled", "held", "parked", "dead"):
-            left += json.loads(self.manage("umbel", "list", shelf, "--json"))
-        return left
+        """The queues in which messages wait, are held, or were set aside."""
+        queues: list[dict[str, Any]] = json.loads(self.manage("umbel", "list", "queues", "--json"))
+        return [queue for queue in queues if any(value for name, value in queue.items() if name != "queue")]
 
     def records(self) -> list[dict[str, Any]]:
         """The rows of ``EmailVerifyRecord``."""

@@ -4,8 +4,10 @@ Blocks run in order. ``python`` blocks share one namespace; those with ``>>>`` p
 which no reader sees, say what else is to be done:
 
 ``<!-- file: tasks.py -->``      the next block is the content of that file
+``<!-- append: tasks.py -->``    the next block goes to the end of that file
+``<!-- test: start COMMAND -->`` from here on that program runs; ``$NAME`` stands for a variable of the environment
 ``<!-- test: worker ARGS -->``   from here on a worker runs: ``umbel ARGS``, as in ``-A tasks worker``
-``<!-- test: stop -->``          stop the workers (they are stopped at the end in any case)
+``<!-- test: stop -->``          stop the workers and programs (they are stopped at the end in any case)
 ``<!-- test: redis -->``         from here on the page's ``redis://localhost:6379`` is a private server
 ``<!-- test: run -->``           run the next ``console`` block: its ``$`` lines, comparing output where there is any
 ``<!-- test: compile -->``       the next ``python`` block needs what a test does not have: only compile it
@@ -35,7 +37,7 @@ OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEP
 STOP_WITHIN = 30.0
 _TOKEN = re.compile(
     r"^(?P<fence>`{3,})(?P<language>[\w{}-]*)[^\n]*\n(?P<code>.*?)^(?P=fence)[ ]*$"
-    r"|^<!--\s*(?P<kind>test|file):\s*(?P<order>[\w./-]+)(?P<rest>.*?)-->",
+    r"|^<!--\s*(?P<kind>test|file|append):\s*(?P<order>[\w./-]+)(?P<rest>.*?)-->",
     re.MULTILINE | re.DOTALL,
 )
 
@@ -53,8 +55,8 @@ def steps(page: str) -> Iterator[Step]:
     pending = ""
     for match in _TOKEN.finditer(page):
         line = page.count("\n", 0, match.start()) + 1
-        if match["kind"] == "file":
-            pending = "file " + match["order"]
+        if match["kind"] in ("file", "append"):
+            pending = f"{match['kind']} {match['order']}"
         elif match["kind"] == "test":
             order, rest = match["order"], match["rest"]
             if order in ("run", "compile"):
@@ -71,7 +73,7 @@ def steps(page: str) -> Iterator[Step]:
 
 
 def _block(language: str, code: str, pending: str) -> str:
-    if pending.startswith("file "):
+    if pending.startswith(("file ", "append ")):
         return pending
     if language in ("python", "pycon"):
         if pending == "compile":
@@ -92,10 +94,11 @@ class Runner:
     def run(self, step: Step) -> None:
         kind, _, argument = step.kind.partition(" ")
         text = step.text.replace(REDIS_ADDRESS, self._redis)
-        if kind == "file":
+        if kind in ("file", "append"):
             path = pathlib.Path(argument)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            with path.open("w" if kind == "file" else "a") as file:
+                file.write(text)
         elif kind == "python":
             exec(self._compiled(text, step.line), self._names)
         elif kind == "compile":
@@ -105,7 +108,9 @@ class Runner:
         elif kind == "console":
             self._console(text)
         elif kind == "worker":
-            self._worker(text)
+            self._start([sys.executable, "-m", "umbel", *shlex.split(text)])
+        elif kind == "start":
+            self._start(shlex.split(os.path.expandvars(text)))
         elif kind == "redis":
             self._start_redis()
         elif kind == "stop":
@@ -139,11 +144,11 @@ class Runner:
             if not expected and done.returncode:
                 raise AssertionError(f"$ {command}\nexit {done.returncode}:\n{done.stdout}")
 
-    def _worker(self, arguments: str) -> None:
-        log = pathlib.Path(f"worker-{len(self._processes)}.log")
+    def _start(self, command: list[str]) -> None:
+        log = pathlib.Path(f"program-{len(self._processes)}.log")
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [sys.executable, "-m", "umbel", *shlex.split(arguments)],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -171,7 +176,7 @@ class Runner:
             time.sleep(0.02)  # between attempts to connect
 
     def stop(self) -> None:
-        """Stop workers, then servers. A worker that does not stop on SIGTERM is an error."""
+        """Stop programs, the youngest first. One that does not stop on SIGTERM is an error."""
         stuck = []
         for process, log in reversed(self._processes):
             process.terminate()

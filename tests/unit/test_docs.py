@@ -47,11 +47,23 @@ def test_the_make_targets_that_a_page_names_exist(page: pathlib.Path) -> None:
     assert {name for pair in named for name in pair if name} <= targets
 
 
+def test_the_django_tutorial_shows_the_files_of_the_example() -> None:
+    example = ROOT / "examples" / "mxonline"
+    shown = [
+        (step.kind.removeprefix("file "), step.text)
+        for step in docs_page.steps((ROOT / "docs" / "tutorial-django.md").read_text())
+        if step.kind.startswith("file ")
+    ]
+    assert len(shown) > 5
+    assert [name for name, text in shown if (example / name).read_text() != text] == []
+
+
 def test_steps_are_found_in_order() -> None:
     page = (
         "<!-- file: a/b.py -->\n```python\nx = 1\n```\ntext\n<!-- test: worker -A b worker -->\n"
         "```python\n>>> 1\n1\n```\n```console\n$ no\n```\n<!-- test: run -->\n```console\n$ yes\n```\n"
         "<!-- test: hidden\nassert True\n-->\n<!-- test: compile -->\n````python\nyield\n````\n"
+        "<!-- append: a/b.py -->\n```python\ny = 2\n```\n<!-- test: start python b.py -->\n"
     )
     assert [(s.kind, s.text.strip(), s.line) for s in docs_page.steps(page)] == [
         ("file a/b.py", "x = 1", 3),
@@ -60,6 +72,8 @@ def test_steps_are_found_in_order() -> None:
         ("console", "$ yes", 16),
         ("python", "assert True", 18),
         ("compile", "yield", 23),
+        ("append a/b.py", "y = 2", 27),
+        ("start", "python b.py", 29),
     ]
 
 

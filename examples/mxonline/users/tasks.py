@@ -35,14 +35,14 @@ def send_register_email(
     It can run twice, after a crash or a retry, and does no harm: its record is found by the task's id, which stays the same.
     So there is one code, and a mail that has been sent is not sent again.
     """
+    if _too_many(email):  # before there is a record, which would replace a code that has been mailed
+        logger.warning("%s has had %d mails in an hour: no more for now", email, settings.MAILS_PER_HOUR)
+        return "too many"
     record = EmailVerifyRecord.objects.for_request(self.request.id or uuid.uuid4().hex, email, send_type)
     if record.send_time:
         return "sent already"
     if record.is_replaced():
         return "replaced by a newer request"
-    if _too_many(email):
-        logger.warning("%s has had %d mails in an hour: no more for now", email, settings.MAILS_PER_HOUR)
-        return "too many"
     message = compose(record, language)
     if message is None:
         return "no account"
