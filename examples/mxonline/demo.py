@@ -231,7 +231,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, interrupt)
     if chosen.check:
         with tempfile.TemporaryDirectory(prefix="mxonline-") as folder:
-            run(Demo(*free_ports(3), Path(folder)), only_check=True)
+            site, smtp, page = free_ports(3)
+            run(Demo(site, smtp, page, Path(folder)), only_check=True)
         return
     for option in ("--port", "--smtp-port", "--page-port"):
         need_free(getattr(chosen, option[2:].replace("-", "_")), option)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gettext
 import itertools
 import os
 import pathlib
@@ -256,3 +257,31 @@ def test_the_examples_own_tests_pass(tmp_path: pathlib.Path) -> None:
         timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_everything_is_translated() -> None:
+    """All texts of pages, mails and code are in the Chinese catalogue, and the compiled one is that of the source."""
+    folder = EXAMPLE / "locale" / "zh_Hans" / "LC_MESSAGES"
+    source = (folder / "django.po").read_text()
+    written = dict(
+        re.findall(r'^msgid "(.+)"\n(?:msgid_plural .*\n)?msgstr(?:\[0\])? "(.*)"$', source, re.MULTILINE)
+    )
+    with (folder / "django.mo").open("rb") as file:
+        compiled = gettext.GNUTranslations(file)
+    assert {text: compiled.ngettext(text, text, 1) for text in written} == written
+    assert all(written.values())
+    assert _texts() - written.keys() == set()
+
+
+def _texts() -> set[str]:
+    found: set[str] = set()
+    for path in (*EXAMPLE.rglob("templates/**/*.html"), *EXAMPLE.rglob("templates/**/*.txt")):
+        page = path.read_text()
+        found |= {text for _, text in re.findall(r"""\{% translate (["'])(.+?)\1""", page)}
+        for text in re.findall(r"\{% blocktranslate.*?%\}(.*?)\{% (?:plural|endblocktranslate)", page):
+            found.add(re.sub(r"\{\{ (\w+) \}\}", r"%(\1)s", text))
+    for path in EXAMPLE.rglob("*.py"):
+        if ".venv" not in path.parts:
+            found |= set(re.findall(r'\b_\(\s*"(.+?)"\s*\)', path.read_text()))
+    assert len(found) > 60
+    return found

@@ -39,7 +39,7 @@ class User(AbstractUser):
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS = []
-    objects = UserManager()  # type: ignore[misc]
+    objects = UserManager()  # type: ignore[assignment, misc]
 
 
 class EmailVerifyRecordManager(models.Manager["EmailVerifyRecord"]):
@@ -107,7 +107,7 @@ class EmailVerifyRecord(models.Model):
 
     def start_to_send(self) -> None:
         """The code is valid from now on: the mail may arrive before the mail server has said that it took it."""
-        self.expiry = timezone.now() + self.LIFETIMES[self.send_type]
+        self.expiry = timezone.now() + self.LIFETIMES[self.SendType(self.send_type)]
         self.save(update_fields=["expiry"])
 
     def sent(self) -> None:

@@ -5,6 +5,7 @@ from django.contrib.auth.decorators import login_required
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from ..forms import CodeForm, EmailForm
@@ -23,7 +24,7 @@ def new_address(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         email = form.cleaned_data["email"]
         request.session["new_email"] = email
-        send_register_email.delay(email, "update_email", language=request.user.language)
+        send_register_email.delay(email, "update_email", language=get_language())
         return redirect("users:confirm_address")
     return render(request, "users/new_address.html", {"form": form})
 
@@ -40,7 +41,7 @@ def confirm_address(request: HttpRequest) -> HttpResponse:
             record
             and record.guess(form.cleaned_data["code"])
             and record.use()
-            and _move(request.user.pk, email)
+            and _move(request.user.email, email)
         ):
             del request.session["new_email"]
             messages.success(request, _("Your address is changed."))
@@ -49,11 +50,11 @@ def confirm_address(request: HttpRequest) -> HttpResponse:
     return render(request, "users/confirm_address.html", {"form": form, "email": email})
 
 
-def _move(user_id: int, email: str) -> bool:
-    """False when the address has got an account of its own in the meantime."""
+def _move(old: str, new: str) -> bool:
+    """False when the new address has got an account of its own in the meantime."""
     try:
         with transaction.atomic():
-            User.objects.filter(pk=user_id).update(email=email)
+            User.objects.filter(email=old).update(email=new)
     except IntegrityError:
         return False
     return True
