@@ -212,7 +212,7 @@ def chromium(language: str = "en") -> Iterator[webdriver.Chrome]:
     """Debian's Chromium without a screen and without a past."""
     folder = tempfile.mkdtemp(prefix="chromium-")
     options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
+    options.binary_location = _installed("chromium")
     for flag in (
         *(
             "headless=new",
@@ -227,7 +227,7 @@ def chromium(language: str = "en") -> Iterator[webdriver.Chrome]:
     ):
         options.add_argument(f"--{flag}")
     try:
-        browser = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+        browser = webdriver.Chrome(options=options, service=Service(_installed("chromedriver")))
         try:
             browser.set_page_load_timeout(PATIENCE)
             yield browser
@@ -235,6 +235,12 @@ def chromium(language: str = "en") -> Iterator[webdriver.Chrome]:
             browser.quit()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _installed(program: str) -> str:
+    found = shutil.which(program)
+    assert found, f"{program} is not installed; as root: apt-get install chromium chromium-driver"
+    return found
 
 
 class Postgres:
