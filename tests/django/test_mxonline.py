@@ -126,6 +126,33 @@ def test_a_visitor_registers_activates_and_comes_back(mxonline: MxOnline) -> Non
         assert mxonline.unfinished() == []
 
 
+_SHAPE = """
+return {
+    lang: document.documentElement.lang,
+    headings: document.querySelectorAll("h1").length,
+    landmarks: ["header", "nav", "main", "footer"].filter(name => document.querySelector(name)).length,
+    nameless: [...document.querySelectorAll("input:not([type=hidden])")].filter(input => !input.labels.length).length,
+    wide: document.documentElement.scrollWidth > window.innerWidth,
+    foreign: performance.getEntriesByType("resource").map(entry => entry.name).filter(name => !name.startsWith(location.origin)),
+}
+"""
+
+
+@pytest.mark.parametrize("mxonline", ["sqlite"], indirect=True)
+def test_pages_fit_a_phone_and_say_what_their_parts_are(mxonline: MxOnline) -> None:
+    """On 320 pixels, the width of the smallest telephones and of a screen that is enlarged four times."""
+    good = {"headings": 1, "landmarks": 4, "nameless": 0, "wide": False, "foreign": []}
+    paths = ("/", "/courses/python-zh/", "/register/", "/login/", "/forget/", "/mail-sent/", "/reset/none/")
+    for language, lang in (("en", "en"), ("zh-CN", "zh-hans")):
+        with mxonline.site(), chromium(language) as browser:
+            size = {"width": 320, "height": 640, "deviceScaleFactor": 1, "mobile": False}
+            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            reader = Reader(browser, mxonline.url)
+            for path in paths:
+                reader.open(path)
+                assert browser.execute_script(_SHAPE) == good | {"lang": lang}, path
+
+
 @pytest.mark.parametrize("stage", ["before", "after"])
 def test_a_worker_is_killed_while_it_talks_to_the_mail_server(mxonline: MxOnline, stage: str) -> None:
     """In the end there is one mail, whose link works, and nothing is left over. When the mail server had taken the mail before
