@@ -161,9 +161,7 @@ def test_wrong_options(in_memory: None, settings: Any, options: dict[str, Any], 
 
 @with_options
 def test_a_wrong_option_of_the_decorator() -> None:
-    with pytest.raises(
-        TypeError, match=r"no option .max_retrys.\. Did you mean"
-    ):
+    with pytest.raises(TypeError, match=r"no option .max_retrys.\. Did you mean"):
         jobs.task(max_retrys=3)(jobs.add.func)
     with pytest.raises(ConfigurationError, match="time_limit must be a number"):
         jobs.task(time_limit=-1)(jobs.add.func)
