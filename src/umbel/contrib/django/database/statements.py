@@ -18,6 +18,10 @@ _FOLDERS = {
 """Django's name of the kind of database -> package and folder."""
 
 
+_SHORT = {"mysql": {"NOW_MS": "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)"}}
+"""What is written in the files for something long: the server's clock, in milliseconds since 1970."""
+
+
 def folder_of(vendor: str) -> Traversable:
     """Where the statements for this kind of database lie."""
     package, folder = _FOLDERS[vendor]
@@ -27,11 +31,14 @@ def folder_of(vendor: str) -> Traversable:
 @functools.cache
 def statements_of(vendor: str) -> Mapping[str, str]:
     """The statements by name, without their comments. Parameters are written as ``%(name)s``, for Django's cursors."""
-    return {
-        file.name.removesuffix(".sql"): _without_comments(file.read_text(encoding="utf-8"))
-        for file in folder_of(vendor).iterdir()
-        if file.name.endswith(".sql")
-    }
+    found: dict[str, str] = {}
+    for file in folder_of(vendor).iterdir():
+        if file.name.endswith(".sql"):
+            text = _without_comments(file.read_text(encoding="utf-8"))
+            for short, long in _SHORT.get(vendor, {}).items():
+                text = text.replace(short, long)
+            found[file.name.removesuffix(".sql")] = text
+    return found
 
 
 def _without_comments(text: str) -> str:

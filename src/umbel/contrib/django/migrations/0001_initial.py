@@ -14,21 +14,6 @@ POSTGRESQL = [
     f"ALTER TABLE {table} SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 500)"
     for table in ("umbel_message", "umbel_result")
 ]
-TABLES = ("message", "result", "queue", "dedupe", "revoked", "node", "signal", "boot")
-# One index serves every shelf, for there are no partial ones.
-MYSQL = [
-    "CREATE INDEX umbel_message_turn ON umbel_message (shelf, queue, turn, id)",
-    "CREATE INDEX umbel_message_due ON umbel_message (shelf, due)",
-    "CREATE INDEX umbel_message_lease ON umbel_message (lease_until)",
-    "CREATE INDEX umbel_message_task_id ON umbel_message (task_id)",
-]
-
-
-def exact_text(collation: str) -> list[str]:
-    """Let "Q" and "q" be two queues, and "q" and "q " too."""
-    return [
-        f"ALTER TABLE umbel_{table} CONVERT TO CHARACTER SET utf8mb4 COLLATE {collation}" for table in TABLES
-    ]
 
 
 class Migration(migrations.Migration):
@@ -233,6 +218,4 @@ class Migration(migrations.Migration):
             },
         ),
         VendorSQL("postgresql", POSTGRESQL),
-        VendorSQL("mysql", [*exact_text("utf8mb4_0900_bin"), *MYSQL]),
-        VendorSQL("mariadb", [*exact_text("utf8mb4_nopad_bin"), *MYSQL]),
     ]

@@ -1,0 +1,2 @@
+-- The server's clock: milliseconds since 1970.
+SELECT NOW_MS

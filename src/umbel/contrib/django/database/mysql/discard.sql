@@ -1,0 +1,5 @@
+-- Delete parked or dead messages. ids, shelf
+DELETE umbel_message FROM umbel_message
+JOIN JSON_TABLE(%(ids)s, '$[*]' COLUMNS (value BIGINT PATH '$')) AS listed
+ON umbel_message.id = listed.value
+WHERE shelf = %(shelf)s

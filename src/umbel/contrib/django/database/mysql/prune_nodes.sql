@@ -1,0 +1,2 @@
+-- Forget silent nodes.
+DELETE FROM umbel_node WHERE silent_until <= NOW_MS
