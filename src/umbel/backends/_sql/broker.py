@@ -118,7 +118,7 @@ class SQLBroker:
     async def _reserve_once(self, queues: Sequence[str], limit: int, lease: float, holder: str) -> Taken:
         job = self._jobs.submit(messages.reserve, queues, limit, lease, holder)
         try:
-            return await self._jobs.finished(job)
+            return await asyncio.wrap_future(job)
         except asyncio.CancelledError:
             job.add_done_callback(self._give_back)
             raise

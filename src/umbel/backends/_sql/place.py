@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from umbel.backends._common_thread import DatabaseThread
@@ -13,21 +12,10 @@ from umbel.backends._sql.database import Database, Dialect, Unavailable
 from umbel.backends._sql.ear import Ear
 from umbel.backends._sql.feeds import Feeds
 
-__all__ = ["Jobs", "OwnDatabase", "Place"]
+__all__ = ["Jobs", "Place"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-STUCK_CHECK = 1.0
-"""Seconds between two looks at a job that does not end."""
-
-
-class OwnDatabase(Database, Protocol):
-    """A connection that only its thread uses."""
-
-    def break_stuck(self) -> None:
-        """Cut the connection if what it does has taken longer than its time limit. Any thread."""
-        ...
 
 
 class Place(Protocol):
@@ -48,7 +36,7 @@ class Place(Protocol):
         """The clock of the database: seconds since 1970. Never blocks."""
         ...
 
-    def open_own(self, unavailable: Unavailable) -> OwnDatabase:
+    def open_own(self, unavailable: Unavailable) -> Database:
         """A connection for one thread, opened when first used."""
         ...
 
@@ -72,30 +60,12 @@ class Jobs:
         return self.thread.submit(work, self.thread.database, *args, **kwargs)
 
     async def run(self, work: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """``submit``, awaited."""
-        return await self.finished(self.submit(work, *args, **kwargs))
-
-    async def finished(self, job: Future[T]) -> T:
-        """The result of `job`. One that is cancelled before it began is not done; one that hangs is cut off."""
-        waiting = asyncio.wrap_future(job)
-        try:
-            while not (await asyncio.wait((waiting,), timeout=STUCK_CHECK))[0]:
-                self.thread.database.break_stuck()
-        except asyncio.CancelledError:
-            waiting.cancel()
-            raise
-        return waiting.result()
+        """``submit``, awaited. A job that is cancelled before it began is not done."""
+        return await asyncio.wrap_future(self.submit(work, *args, **kwargs))
 
     def call(self, work: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """``work(database, ...)`` now, for a synchronous caller: in its thread if it may use the database there."""
         direct = self._place.of_this_thread(self._unavailable)
         if direct is not None:
             return work(direct, *args, **kwargs)
-        job = self.submit(work, *args, **kwargs)
-        while True:
-            try:
-                return job.result(STUCK_CHECK)
-            except FutureTimeoutError:
-                if job.done():
-                    raise  # it was the work that raised it
-                self.thread.database.break_stuck()
+        return self.submit(work, *args, **kwargs).result()

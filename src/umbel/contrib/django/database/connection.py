@@ -7,17 +7,19 @@ import select
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from django.db import DatabaseError, InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from umbel.backends._sql.database import Dialect, Session, Unavailable
+from umbel.contrib.django.database.breaker import Statement, breaker
 from umbel.contrib.django.database.clock import Clock
 from umbel.contrib.django.database.errors import Kind, in_our_terms, kind_of
 from umbel.contrib.django.database.options import Options
 from umbel.contrib.django.database.statements import statements_of
+from umbel.errors import OperationalError
 
 __all__ = ["DjangoDatabase", "DjangoSession", "ThreadConnection"]
 
@@ -63,6 +65,17 @@ class DjangoSession:
         return bound | self._clock.times() if self._vendor == "sqlite" else bound
 
 
+class _Attempt:
+    """What is known of one."""
+
+    def __init__(self, number: int, until: float) -> None:
+        self.number = number
+        self.until = until
+        self.connection: BaseDatabaseWrapper | None = None
+        """None: there was none."""
+        self.statement: Statement | None = None
+
+
 class DjangoDatabase:
     """What both kinds of connection share: attempts, transactions, errors."""
 
@@ -106,44 +119,59 @@ class DjangoDatabase:
 
     def _attempt(self, work: Callable[[Session], T], until: float | None, *, begin: bool) -> T:
         latest = time.monotonic() + self.options.lock_timeout
-        until = latest if until is None else min(until, latest)
+        latest = latest if until is None else min(until, latest)
         attempts = 0
         while True:
             attempts += 1
-            connection: BaseDatabaseWrapper | None = None
+            attempt = _Attempt(attempts, latest)
             try:
-                connection = self._connected()
-                with self._without_waiting(connection):
-                    return self._once(connection, work, until, begin=begin)
+                attempt.connection = connection = self._connected()
+                limit = breaker.within(self._time_limit(until), descriptor_of(connection))
+                with self._without_waiting(connection), limit as attempt.statement:
+                    return self._once(connection, work, latest, begin=begin)
             except ERRORS as exc:
-                self._judge(exc, connection, attempts, until)
+                self._judge(exc, attempt)
             # Two who collided must not do so again.
             time.sleep(random.uniform(0.0002, 0.002))
 
-    def _judge(self, exc: Error, connection: BaseDatabaseWrapper | None, attempts: int, until: float) -> None:
+    def _time_limit(self, until: float | None) -> float:
+        """Seconds in which the server has to answer."""
+        longest = self.options.stuck_timeout
+        return longest if until is None else max(0.1, min(longest, until - time.monotonic()))
+
+    def _judge(self, exc: Error, attempt: _Attempt) -> None:
         """Return to have it tried again; else raise."""
+        connection = attempt.connection
         vendor = str(connections[self.options.alias].vendor)
         kind = kind_of(exc, vendor)
         joined = connection is not None and self._is_joined(connection)
         if connection is not None and not joined and kind is not Kind.LOCKED:
             self._after_error(connection)
         if not joined:  # the caller's transaction cannot be repeated here
-            if kind is Kind.LOCKED and time.monotonic() < until:
+            if kind is Kind.LOCKED and time.monotonic() < attempt.until:
                 return
-            if kind is Kind.CONFLICT and attempts < CONFLICTS:
+            if kind is Kind.CONFLICT and attempt.number < CONFLICTS:
                 return
-        self._raise(exc, kind, vendor, joined=joined, sent=connection is not None)
-
-    def _raise(self, exc: Error, kind: Kind, vendor: str, *, joined: bool, sent: bool) -> NoReturn:
-        error = in_our_terms(exc, kind, alias=self.options.alias, vendor=vendor, unavailable=self.unavailable)
-        if error is None:
-            raise exc
-        if joined:
-            # Trying again is of no use: the transaction is lost.
-            error.refused = True
+        if attempt.statement is not None and attempt.statement.cut:
+            error = self._no_answer(attempt.statement)
         else:
-            error.in_doubt = sent and kind is Kind.AWAY
+            found = in_our_terms(
+                exc, kind, alias=self.options.alias, vendor=vendor, unavailable=self.unavailable
+            )
+            if found is None:
+                raise exc
+            error = found
+        # Trying again is of no use in the caller's transaction: that is lost.
+        error.refused = joined
+        error.in_doubt = not joined and connection is not None and kind is Kind.AWAY
         raise error from exc
+
+    def _no_answer(self, statement: Statement) -> OperationalError:
+        return self.unavailable(
+            f"The database {self.options.alias!r} has given no answer within {statement.seconds:.3g} s, and the connection was "
+            "cut. Check the server and the way to it; the limit is the option stuck_timeout, and that of a call "
+            "broker_send_timeout."
+        )
 
     def _once(
         self, connection: BaseDatabaseWrapper, work: Callable[[Session], T], until: float, *, begin: bool

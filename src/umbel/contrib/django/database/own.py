@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 import time
 import weakref
@@ -20,7 +19,6 @@ from umbel.contrib.django.database.clock import Clock
 from umbel.contrib.django.database.connection import (
     DjangoDatabase,
     DjangoSession,
-    descriptor_of,
     drop_if_dead,
 )
 from umbel.contrib.django.database.options import Options
@@ -39,7 +37,6 @@ class OwnConnection(DjangoDatabase):
         self.opened = 0
         """How often it was opened: after a fork, or an error, it is a new one."""
         self._connection: BaseDatabaseWrapper | None = None
-        self._busy_since: float | None = None
         self.begin_anew()
         _family.add(self)
 
@@ -49,7 +46,6 @@ class OwnConnection(DjangoDatabase):
         if self._connection is not None:
             _never_closed.append(self._connection)
         self._connection = None
-        self._busy_since = None
 
     def close(self) -> None:
         with self._lock:
@@ -60,26 +56,11 @@ class OwnConnection(DjangoDatabase):
         with self._lock:
             return self._connected()
 
-    def break_stuck(self) -> None:
-        """Cut the connection if what it does has taken longer than its time limit. Any thread."""
-        since, connection = self._busy_since, self._connection
-        if since is None or connection is None or time.monotonic() - since < self.options.stuck_timeout:
-            return
-        with suppress(OSError):  # it was closed in this moment
-            descriptor = descriptor_of(connection)
-            if descriptor is not None:
-                with socket.socket(fileno=os.dup(descriptor)) as sock:
-                    sock.shutdown(socket.SHUT_RDWR)
-
     # -- for the attempts
 
     def _attempt(self, work: Callable[[Session], T], until: float | None, *, begin: bool) -> T:
         with self._lock:
-            self._busy_since = time.monotonic()
-            try:
-                return super()._attempt(work, until, begin=begin)
-            finally:
-                self._busy_since = None
+            return super()._attempt(work, until, begin=begin)
 
     def _connected(self) -> BaseDatabaseWrapper:
         connection = self._connection
