@@ -161,8 +161,12 @@ def _shelved(shelf: Shelf, row: tuple[Any, ...]) -> Shelved:
 
 def find(database: Database, task_id: str) -> Located | None:
     _bring_back_overdue(database)
-    for shelf, queue, reason in database.plainly(lambda session: session.rows("find", task_id=text(task_id))):
-        return Located(shelf=SHELVES[shelf], queue=queue, reason=reason)
+    rows = database.plainly(lambda session: session.rows("find", task_id=text(task_id)))
+    for shelf, queue, reason, raw in rows:
+        located = Located(shelf=SHELVES[shelf], queue=queue, reason=reason)
+        with suppress(DecodeError):  # then nothing can be said of it
+            located.frame = load_frame(bytes(raw))
+        return located
     return None
 
 

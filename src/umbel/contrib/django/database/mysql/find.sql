@@ -1,2 +1,2 @@
--- Where the message of a call is. task_id. Row: shelf, queue, reason
-SELECT shelf, queue, reason FROM umbel_message WHERE task_id = %(task_id)s LIMIT 1
+-- Where the message of a call is. task_id. Row: shelf, queue, reason, frame
+SELECT shelf, queue, reason, frame FROM umbel_message WHERE task_id = %(task_id)s LIMIT 1
