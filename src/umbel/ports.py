@@ -55,8 +55,6 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """Waiting for work is woken by the server rather than by a poll."""
     celery_wire: bool = False
     """Other programs that speak Celery's protocol can read and write the same queues."""
-    finds_by_id: bool = False
-    """``find`` looks into an index, so that programs may ask often. Otherwise it reads what waits: for people."""
 
 
 # ------------------------------------------------------------------------------------------------ messages
@@ -426,6 +424,10 @@ class ResultStore(Protocol):
 
     async def put(self, records: Sequence[Record]) -> None:
         """Store records and tell those who wait. A stored SUCCESS is never overwritten."""
+        ...
+
+    def put_now(self, records: Sequence[Record]) -> None:
+        """``put`` for synchronous callers; needs no ``open``. Any thread; survives a fork."""
         ...
 
     async def get(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:

@@ -40,23 +40,31 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
         yield server
 
 
-@pytest.fixture(params=["sqlite", "redis", "memory"])
+def _database(alias: str) -> Any:
+    """The queue lies in a database of Django's."""
+    mark = pytest.mark.django_db(transaction=True, databases=[alias], available_apps=["umbel.contrib.django"])
+    return pytest.param(f"django://{alias}", marks=mark, id=f"django-{alias}")
+
+
+@pytest.fixture(params=["sqlite", "redis", "memory", _database("default")])
 def broker(request: pytest.FixtureRequest, tmp_path: pathlib.Path, settings: Any) -> Iterator[str]:
     """Messages and results are on this broker, which is empty."""
-    if request.param == "redis":
+    name: str = request.param
+    if name == "redis":
         server = request.getfixturevalue("redis")
         server.command("FLUSHALL")
         url = server.url()
+    elif name == "sqlite":
+        url = f"sqlite:///{tmp_path}/queue.sqlite3"
+    elif name == "memory":
+        url = f"memory://{tmp_path.name}"
     else:
-        url = (
-            f"sqlite:///{tmp_path}/queue.sqlite3"
-            if request.param == "sqlite"
-            else f"memory://{tmp_path.name}"
-        )
+        request.getfixturevalue("transactional_db")
+        url = name
     settings.UMBEL = {"broker_url": url, "result_backend": url}
     jobs.gate.clear()
     jobs.ran.clear()
-    yield request.param
+    yield name
     jobs.gate.set()
     get_app().close()
 

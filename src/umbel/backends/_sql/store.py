@@ -49,6 +49,9 @@ class SQLStore:
     async def put(self, batch: Sequence[Record]) -> None:
         await self._jobs.run(records.put, batch)
 
+    def put_now(self, batch: Sequence[Record]) -> None:
+        self._jobs.call(records.put, batch)
+
     async def get(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
         return await self._jobs.run(records.get, task_ids)
 

@@ -33,6 +33,9 @@ class MemoryStore:
         pass
 
     async def put(self, records: Sequence[Record]) -> None:
+        self.put_now(records)
+
+    def put_now(self, records: Sequence[Record]) -> None:
         with self._place.use() as place:
             for record in records:
                 place.keep(record)

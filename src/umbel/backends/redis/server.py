@@ -194,13 +194,15 @@ class Server:
             raise self.error(exc) from exc
         self._check_now(answers)
 
-    def run_now(self, script: Script, *args: Arg, until: float | None = None) -> Any:
+    def run_now(
+        self, script: Script, *args: Arg, keys: Sequence[str] = (), until: float | None = None
+    ) -> Any:
         """``run`` for synchronous callers."""
         try:
             with self._pool.lend(until) as wire:
-                answer = wire.call("EVALSHA", script.sha, 0, *args)
+                answer = wire.call("EVALSHA", script.sha, len(keys), *keys, *args)
                 if isinstance(answer, Refusal) and str(answer).startswith("NOSCRIPT"):
-                    answer = wire.call("EVAL", script.text, 0, *args)
+                    answer = wire.call("EVAL", script.text, len(keys), *keys, *args)
                 _leave_replica(wire, (answer,))
         except (Lost, Refusal) as exc:
             raise self.error(exc) from exc

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 
 from umbel.backends.redis.address import Address
 from umbel.backends.redis.ear import Ear, Heard
@@ -58,12 +58,20 @@ class RedisStore:
         await self._server.close()
 
     async def put(self, records: Sequence[Record]) -> None:
+        for keys, args in self._puts(records):
+            await self._server.run(PUT, *args, keys=keys)
+
+    def put_now(self, records: Sequence[Record]) -> None:
+        for keys, args in self._puts(records):
+            self._server.run_now(PUT, *args, keys=keys)
+
+    def _puts(self, records: Sequence[Record]) -> Iterator[tuple[list[str], list[Arg]]]:
         for first in range(0, len(records), _STRETCH):
             some = records[first : first + _STRETCH]
             args: list[Arg] = []
             for record in some:
                 args += (record.payload, -1 if record.ttl is None else max(round(record.ttl * 1000), 1))
-            await self._server.run(PUT, *args, keys=[self.key(record.task_id) for record in some])
+            yield [self.key(record.task_id) for record in some], args
 
     async def get(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
         found: dict[str, bytes] = {}

@@ -53,6 +53,9 @@ class SQLiteStore:
     async def put(self, batch: Sequence[Record]) -> None:
         await self._thread.run(records.put, self._thread.database, batch)
 
+    def put_now(self, batch: Sequence[Record]) -> None:
+        records.put(self._direct, batch)
+
     async def get(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
         return await self._thread.run(records.get, self._thread.database, task_ids)
 

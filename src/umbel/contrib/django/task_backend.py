@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -16,6 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 from django.apps import apps
 from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
 from django.utils import timezone
 
 from umbel import portal, records
@@ -39,10 +41,10 @@ from umbel.contrib.django.tasks_api.library import (
 )
 from umbel.contrib.django.tasks_api.queues import queue_of
 from umbel.contrib.django.tasks_api.running import result_in_place
-from umbel.contrib.django.transactions import when_sent
+from umbel.contrib.django.transactions import alias_of, waits_for_commit, when_sent
 from umbel.core.account import ACCOUNT_HEADER, Account
 from umbel.core.outcome import PENDING, ResultMeta
-from umbel.errors import MessageError, OperationalError, UmbelError
+from umbel.errors import BrokerUnavailable, MessageError, OperationalError, UmbelError
 from umbel.ids import new_id
 from umbel.ports import Located, Record
 from umbel.routing import consumed_queues
@@ -111,7 +113,6 @@ class TaskBackend(BaseTaskBackend):
             self._run_in_place(app, result)
             return result
         account = Account(sent=results.aware(now).astimezone(UTC).isoformat(), note=results.note_of(task))
-        self._announce(app, result, account)
         self._send(app, result, account)
         when_sent(app, self._on_commit, partial(self._tell, result))
         return result
@@ -120,15 +121,24 @@ class TaskBackend(BaseTaskBackend):
         task_enqueued.send_robust(sender=type(self), task_result=result)
 
     def _send(self, app: Umbel, result: TaskResult[..., Any], account: Account) -> None:
-        try:
+        """Send the call, and before it store a record that it waits: looking for its message could take long."""
+        queue, store = alias_of(app.broker_url), alias_of(app.result_url or "")
+        task = app.tasks[result.task.module_path]
+        ignored = app.conf.task_ignore_result if task.ignore_result is None else task.ignore_result
+        if ignored or not app.has_store:
             self._call(app, result, account)
-        except UmbelError as exc:
-            if not getattr(exc, "in_doubt", False):
-                _forget(app, result.id)
-            raise
-        except (TypeError, ValueError):
-            _forget(app, result.id)
-            raise
+        elif queue is None:
+            record = _record(app, result, account)
+            when_sent(app, self._on_commit, partial(_put, app, record))
+            with _forgotten_if_not_sent(app, result.id):
+                self._call(app, result, account)
+        elif store == queue and waits_for_commit(self._on_commit):
+            with transaction.atomic(using=queue):
+                app.store.put_now([_record(app, result, account)])
+                self._call(app, result, account)
+        else:
+            # A record in another store could come later than one of the worker's.
+            self._call(app, result, account)
 
     def _call(self, app: Umbel, result: TaskResult[..., Any], account: Account | None = None) -> None:
         task = result.task
@@ -147,13 +157,6 @@ class TaskBackend(BaseTaskBackend):
         if account is not None:
             options["headers"] = {ACCOUNT_HEADER: account.written()}
         app.client.call(app.tasks[task.module_path], result.args, result.kwargs, options)
-
-    def _announce(self, app: Umbel, result: TaskResult[..., Any], account: Account) -> None:
-        """Store a record that says that the call waits, before it is sent, unless the broker finds messages by their ids."""
-        task = app.tasks[result.task.module_path]
-        ignored = app.conf.task_ignore_result if task.ignore_result is None else task.ignore_result
-        if not ignored and app.has_store and not app.broker.caps.finds_by_id:
-            when_sent(app, self._on_commit, partial(_put, app, _record(app, result, account)))
 
     def _run_in_place(self, app: Umbel, result: TaskResult[..., Any]) -> None:
         self._tell(result)
@@ -320,16 +323,26 @@ def _record(app: Umbel, result: TaskResult[..., Any], account: Account) -> Recor
 
 def _put(app: Umbel, record: Record) -> None:
     try:
-        portal.run(records.put(app, record))
+        app.store.put_now([record])
     except OperationalError as exc:
         # The message itself is found, if not as quickly.
         logger.warning("That %s waits could not be recorded: %s", record.task_id, exc)
 
 
+@contextmanager
+def _forgotten_if_not_sent(app: Umbel, task_id: str) -> Iterator[None]:
+    try:
+        yield
+    except BrokerUnavailable as exc:
+        if not exc.in_doubt:
+            _forget(app, task_id)
+        raise
+    except (UmbelError, TypeError, ValueError):
+        _forget(app, task_id)
+        raise
+
+
 def _forget(app: Umbel, task_id: str) -> None:
-    """Nothing was sent: forget that it waits."""
-    if not app.has_store or app.broker.caps.finds_by_id:
-        return
     try:
         portal.run(records.forget(app, [task_id]))
     except OperationalError as exc:

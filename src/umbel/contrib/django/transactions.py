@@ -30,7 +30,7 @@ from umbel.ports import Outgoing
 if TYPE_CHECKING:
     from umbel.app import Umbel
 
-__all__ = ["alias_of", "as_if_committed", "open_transaction", "take_over", "when_sent"]
+__all__ = ["alias_of", "as_if_committed", "open_transaction", "take_over", "waits_for_commit", "when_sent"]
 
 logger = logging.getLogger("umbel.transactions")
 
@@ -62,7 +62,7 @@ def take_over(app: Umbel, batch: Sequence[Outgoing], options: Mapping[str, Any] 
             outbox.send_or_store(app, batch, options, settings.database)
             return True
         return False
-    on_commit = _on_commit(options.get("on_commit") if options else None)
+    on_commit = waits_for_commit(options.get("on_commit") if options else None)
     if connection.alias == queue:
         if not on_commit:
             _send_beside(app, batch, connection)
@@ -121,13 +121,14 @@ def when_sent(app: Umbel, on_commit: bool | None, function: Callable[[], object]
     What is passed to it before the call is made comes before the call, and what is passed after it comes after.
     """
     connection = open_transaction(alias_of(app.broker_url))
-    if connection is None or not _on_commit(on_commit):
+    if connection is None or not waits_for_commit(on_commit):
         function()
     else:
         transaction.on_commit(function, using=connection.alias)
 
 
-def _on_commit(asked: bool | None) -> bool:
+def waits_for_commit(asked: bool | None) -> bool:
+    """Whether a call inside a transaction waits for its commit, when its caller has `asked` for it, or has not (None)."""
     return conf.integration_settings().send_on_commit if asked is None else asked
 
 

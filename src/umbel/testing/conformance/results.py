@@ -59,6 +59,16 @@ class ResultStoreConformance:
         assert [dict(answer) for answer in answers] == [{str(n): record(str(n)).payload} for n in range(20)]
 
     @store_scenario
+    async def test_put_now_needs_no_open_and_any_thread_may_call_it(self, stores: Stores) -> None:
+        store = stores.unopened()
+        await asyncio.gather(*(asyncio.to_thread(store.put_now, [record(str(n))]) for n in range(20)))
+        assert await stores.a.get([str(n) for n in range(20)]) == {
+            str(n): record(str(n)).payload for n in range(20)
+        }
+        await asyncio.to_thread(store.put_now, [record("1", "FAILURE"), record("20")])
+        assert await stores.a.get(["1", "20"]) == {"1": record("1").payload, "20": record("20").payload}
+
+    @store_scenario
     async def test_the_latest_record_counts(self, stores: Stores) -> None:
         for latest in (record("1", "STARTED"), record("1", "PROGRESS", 50), record("1", "RETRY")):
             await stores.a.put([latest])
