@@ -1,7 +1,8 @@
 # The developer's commands. Everything lives in .venv; stamp files in it make repeated runs quick.
 #
 #   make demo    a worker on SQLite does real work, in under a minute (installs the package alone)
-#   make test    the whole test suite (installs what is missing, servers included when root)
+#   make test    the whole test suite (installs what is missing, servers included when root); with PYTEST_ARGS=... those tests
+#   make test-django  the tests of the Django integration alone: on Django 5.2, and on Django 6.1 with a Python >= 3.12
 #   make soak    the long chaos tests: SOAK_SECONDS=120 for each, on each broker (1200 before a release)
 #   make check   ruff, mypy, pyright, the layer test, the documentation
 #   make docs    the documentation as HTML, in docs/_build/html
@@ -11,11 +12,13 @@
 
 VENV ?= .venv
 PY := $(VENV)/bin/python
+DJANGO6_VENV ?= .venv-django6
+DJANGO6_PY := $(DJANGO6_VENV)/bin/python
 JOBS ?= 4
 PYTEST_ARGS ?=
 SOAK_SECONDS ?= 120
 
-.PHONY: help demo test soak check style types layers format docs bench bench-all clean
+.PHONY: help demo test test-django soak check style types layers format docs bench bench-all clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -38,6 +41,16 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.pip
 	@$(PY) -m pip install --quiet --editable '.[all]' --group dev
 	@touch $(VENV)/.package $@
 
+$(DJANGO6_VENV)/.made: scripts/make-venv
+	@scripts/make-venv $(DJANGO6_VENV) 12
+	@touch $@
+
+$(DJANGO6_VENV)/.dev: pyproject.toml $(DJANGO6_VENV)/.made
+	@echo "installing umbel, Django 6.1 and what the tests need into $(DJANGO6_VENV)"
+	@$(DJANGO6_PY) -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(DJANGO6_PY) -m pip install --quiet --editable '.[all]' --group django6
+	@touch $@
+
 $(VENV)/.docs: pyproject.toml $(VENV)/.dev
 	@$(PY) -m pip install --quiet --group docs
 	@touch $@
@@ -46,9 +59,20 @@ demo: $(VENV)/.package
 	@$(PY) -m umbel demo
 
 # The tests marked "serial" measure time or memory: they run alone, after the others. One report of two runs.
+ifeq ($(strip $(PYTEST_ARGS)),)
+test: $(VENV)/.dev $(DJANGO6_VENV)/.dev
+	@scripts/need-servers
+	@status=0; scripts/run-tests $(PY) $(JOBS) || status=1; \
+	scripts/run-django-tests $(JOBS) $(PY) $(DJANGO6_PY) || status=1; exit $$status
+else
 test: $(VENV)/.dev
 	@scripts/need-servers
 	@scripts/run-tests $(PY) $(JOBS) $(PYTEST_ARGS)
+endif
+
+test-django: $(VENV)/.dev $(DJANGO6_VENV)/.dev
+	@scripts/need-servers
+	@scripts/run-django-tests $(JOBS) $(PY) $(DJANGO6_PY)
 
 # Their accounts (accepted / lost / duplicated / dead / time to recover) are shown whether they pass or not.
 soak: $(VENV)/.dev
@@ -90,5 +114,5 @@ bench-all:
 	python3 bench/all.py --raw $(BENCH_RAW) --docs docs/performance.md $(BENCH_ARGS)
 
 clean:
-	rm -rf $(VENV) build dist docs/_build .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DJANGO6_VENV) build dist docs/_build .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
