@@ -70,7 +70,7 @@ JOBS = """
 """
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", "redis", "django"])
 def shop(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator[Project]:
     """A project that uses django.tasks."""
     project = Project(tmp_path / "shop")
@@ -78,6 +78,11 @@ def shop(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator[Pro
     project.write("orders/jobs.py", JOBS.format(library=LIBRARY))
     if request.param == "sqlite":
         project.add_settings(SETTINGS.format(library=LIBRARY, url=f"sqlite:///{tmp_path}/queue.sqlite3"))
+        yield project
+        return
+    if request.param == "django":
+        project.add_settings(SETTINGS.format(library=LIBRARY, url="django://default"))
+        project.manage("migrate")
         yield project
         return
     with RedisServer(tmp_path / "redis") as server:

@@ -19,6 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.test import TestCase
 from umbel import portal, records
+from umbel.contrib.django.models import Message, Result
 from umbel.contrib.django.project import get_app
 from umbel.contrib.django.tasks_api import declared, queues
 from umbel.contrib.django.tasks_api.library import (
@@ -276,6 +277,56 @@ def test_a_coroutine_waits_for_the_commit_too(on_redis: None, told: list[str]) -
         result = async_to_sync(call)()
         assert told == []
     assert told == [result.id]
+
+
+@pytest.mark.django_db(transaction=True, available_apps=["umbel.contrib.django"])
+def test_in_the_database_a_call_is_part_of_the_transaction(settings: Any, told: list[str]) -> None:
+    settings.UMBEL = {"broker_url": "django://default", "result_backend": "django://default"}
+    with transaction.atomic():
+        result = jobs.add.enqueue(1)
+        assert jobs.add.get_result(result.id) == result
+        assert Result.objects.filter(task_id=result.id).exists()
+        assert Message.objects.filter(task_id=result.id).exists()
+        assert told == []
+    assert told == [result.id]
+    with pytest.raises(Changed), transaction.atomic():
+        lost = jobs.add.enqueue(1)
+        raise Changed
+    with pytest.raises(TaskResultDoesNotExist):
+        jobs.add.get_result(lost.id)
+    assert Message.objects.count() == 1
+    with start_worker(get_app()):
+        assert finished(result).return_value == 2
+    get_app().close()
+
+
+@pytest.mark.django_db(transaction=True, available_apps=["umbel.contrib.django"])
+def test_results_in_the_database_for_a_queue_elsewhere(
+    on_redis: None, settings: Any, told: list[str]
+) -> None:
+    settings.UMBEL = {**settings.UMBEL, "result_backend": "django-db"}
+    with pytest.raises(Changed), transaction.atomic():
+        jobs.add.enqueue(1)
+        raise Changed
+    assert not Result.objects.exists()
+    with transaction.atomic():
+        result = jobs.add.enqueue(1)
+    assert jobs.add.get_result(result.id) == result
+    with start_worker(get_app()):
+        assert finished(result).return_value == 2
+
+
+@pytest.mark.django_db(transaction=True, available_apps=["umbel.contrib.django"])
+def test_a_queue_in_the_database_with_results_elsewhere(redis: RedisServer, settings: Any) -> None:
+    settings.UMBEL = {"broker_url": "django://default", "result_backend": redis.url()}
+    result = jobs.add.enqueue(1)
+    assert (
+        redis.command("EXISTS", f"celery-task-meta-{result.id}") == 0
+    )  # it could come later than a worker's
+    assert jobs.add.get_result(result.id) == result  # found by its message
+    with start_worker(get_app()):
+        assert finished(result).return_value == 2
+    get_app().close()
 
 
 class InATestCase(TestCase):
