@@ -27,6 +27,7 @@ __all__ = [
     "Delivery",
     "Depth",
     "Frame",
+    "ListsResults",
     "Located",
     "NodeHealth",
     "NodeInfo",
@@ -462,4 +463,21 @@ class ResultStore(Protocol):
 
     async def prune(self) -> int:
         """Delete what has outlived its ttl, where the store does not do so by itself. Returns how many."""
+        ...
+
+
+@runtime_checkable
+class ListsResults(Protocol):
+    """A result store that can also say what it holds, for people who look around. Not every store can."""
+
+    async def open(self) -> None:
+        """As in ``ResultStore``."""
+        ...
+
+    async def recent(self, *, limit: int) -> Sequence[tuple[str, bytes]]:
+        """The latest records, as id and payload, the latest first; at most `limit` (1 to 1000).
+
+        A store that does not know when a record was written goes by when it expires, and may look at a part of what it
+        holds only.
+        """
         ...

@@ -307,6 +307,7 @@ class Place:
         if self.clock.now() - self.records_swept > SWEEP_EVERY:
             self.prune()
         expires = None if record.ttl is None else self.clock.now() + record.ttl
+        self.records.pop(record.task_id, None)  # so that they are in the order of writing
         self.records[record.task_id] = Kept(record.state, record.payload, expires)
         for feed in self.result_feeds:
             if record.task_id in feed.ids:

@@ -92,6 +92,12 @@ class MemoryStore:
             for task_id in task_ids:
                 place.records.pop(task_id, None)
 
+    async def recent(self, *, limit: int) -> Sequence[tuple[str, bytes]]:
+        with self._place.use() as place:
+            now = place.clock.now()
+            latest = reversed(place.records.items())
+            return [(i, kept.payload) for i, kept in latest if kept.live(now)][:limit]
+
     async def prune(self) -> int:
         with self._place.use() as place:
             return place.prune()

@@ -22,6 +22,9 @@ __all__ = ["RedisStore"]
 
 _STRETCH = 1000
 """Keys in one command."""
+_MOST_KEYS, _ROUNDS = 10_000, 100
+"""Records that are looked at for the latest, and commands that look for them."""
+_FOR_EVER = 1 << 62
 _PATIENCE, _PAUSE = 10.0, 0.1
 """Seconds for which a waiting thread tries to reach a server that went away, and between attempts."""
 
@@ -88,6 +91,31 @@ class RedisStore:
             [values] = self._server.calls_now([("MGET", *map(self.key, some))])
             found.update(_present(some, values))
         return found
+
+    async def recent(self, *, limit: int) -> Sequence[tuple[str, bytes]]:
+        """Redis keeps no order of its keys: of the first ten thousand records that it names, those that expire last."""
+        keys = await self._some_keys()
+        latest: list[bytes] = []
+        if keys:
+            left = await self._server.calls([("PTTL", key) for key in keys])
+            order = sorted(
+                zip(left, keys, strict=True), key=lambda pair: pair[0] if pair[0] >= 0 else _FOR_EVER
+            )
+            latest = [key for _, key in reversed(order)][:limit]
+        ids = [key.decode()[len(self._prefix) :] for key in latest]
+        found = await self.get(ids)
+        return [(task_id, found[task_id]) for task_id in ids if task_id in found]
+
+    async def _some_keys(self) -> list[bytes]:
+        pattern = "".join(f"\\{c}" if c in "*?[]\\" else c for c in self._prefix) + "*"
+        keys: dict[bytes, None] = {}
+        cursor = b"0"
+        for _ in range(_ROUNDS):
+            cursor, some = await self._server.call("SCAN", cursor, "MATCH", pattern, "COUNT", _STRETCH)
+            keys.update(dict.fromkeys(some))
+            if cursor == b"0" or len(keys) >= _MOST_KEYS:
+                break
+        return list(keys)[:_MOST_KEYS]
 
     async def watch(self, task_ids: Collection[str]) -> AsyncIterator[tuple[str, bytes]]:
         if self._subscriptions is None:

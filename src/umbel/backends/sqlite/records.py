@@ -22,6 +22,7 @@ __all__ = [
     "prune_some",
     "put",
     "put_rows",
+    "recent",
     "record_row",
 ]
 
@@ -30,6 +31,7 @@ PRUNE_AT_ONCE = 2000
 
 _PUT = statement("put_result")
 _GET = statement("get_results")
+_RECENT = statement("recent_results")
 _LAST = statement("last_result")
 _FORGET = statement("forget_result")
 _PRUNE = statement("prune_results")
@@ -68,6 +70,12 @@ def get(database: Database, task_ids: Iterable[str]) -> dict[str, bytes]:
     names = _as_json(list(task_ids)).decode()
     with database.read() as connection:
         return dict(fetch(connection, _GET, (names, wall_now())))
+
+
+def recent(database: Database, limit: int) -> list[tuple[str, bytes]]:
+    """The latest records, the latest first."""
+    with database.read() as connection:
+        return list(fetch(connection, _RECENT, (wall_now(), limit)))
 
 
 def last_write(database: Database) -> int:

@@ -110,5 +110,8 @@ class SQLiteStore:
     async def forget(self, task_ids: Collection[str]) -> None:
         await self._thread.run(records.forget, self._thread.database, task_ids)
 
+    async def recent(self, *, limit: int) -> Sequence[tuple[str, bytes]]:
+        return await self._thread.run(records.recent, self._thread.database, limit)
+
     async def prune(self) -> int:
         return await self._thread.run(records.prune, self._thread.database)

@@ -10,7 +10,7 @@ from collections.abc import Collection
 import msgspec
 
 from umbel.core.outcome import READY_STATES
-from umbel.ports import Record, ResultStore
+from umbel.ports import ListsResults, Record, ResultStore
 from umbel.testing.conformance.harness import (
     LONG,
     PATIENCE,
@@ -85,6 +85,22 @@ class ResultStoreConformance:
         await stores.a.put([record("2", value="kept"), record("2", "FAILURE")])
         got = await stores.a.get(["1", "2"])
         assert got == {"1": success.payload, "2": record("2", value="kept").payload}
+
+    @store_scenario
+    async def test_recent_names_the_latest_first_where_a_store_can(self, stores: Stores) -> None:
+        if not isinstance(stores.a, ListsResults):
+            return  # nobody must
+        assert await stores.a.recent(limit=10) == []
+        for n in range(5):
+            # A store may go by when they expire.
+            await stores.a.put([record(str(n), "STARTED", ttl=LONG + n)])
+        await stores.a.put([record("0", ttl=LONG + 10)])
+        payloads = {str(n): record(str(n), "STARTED").payload for n in range(5)} | {"0": record("0").payload}
+        assert [(i, bytes(payload)) for i, payload in await stores.a.recent(limit=3)] == [
+            (i, payloads[i]) for i in ("0", "4", "3")
+        ]
+        await stores.a.forget(["4"])
+        assert [i for i, _ in await stores.a.recent(limit=1000)] == ["0", "3", "2", "1"]
 
     @store_scenario
     async def test_forget_deletes(self, stores: Stores) -> None:
