@@ -14,26 +14,37 @@ import statistics
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.wait import WebDriverWait
-from tests.django.mxonline_rig import EXAMPLE, MxOnline, Postgres, Stalling, Visitor, chromium, link_in
+from tests.django.mxonline_rig import EXAMPLE, MxOnline, Stalling, Visitor, chromium, link_in
 from tests.django.project import PATIENCE, Program, eventually
-from tests.servers import RedisServer, free_port
+from tests.servers import PostgresServer, RedisServer, free_port
 
 ADA = "ada@example.com"
 PASSWORD = "a long enough one"
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    server = Postgres()
-    yield server
-    server.stop()
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    with PostgresServer(tmp_path_factory.mktemp("postgres"), tcp=True) as server:
+        yield server
+
+
+def new_database(server: PostgresServer) -> str:
+    """The URL of an empty one."""
+    name = f"mxonline{uuid.uuid4().hex}"
+    with psycopg.connect(
+        host=server.host, port=server.port, user="postgres", dbname="postgres", autocommit=True
+    ) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    return f"postgresql://postgres@{server.host}:{server.port}/{name}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "redis"])
@@ -42,8 +53,7 @@ def mxonline(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator
     with contextlib.ExitStack() as stack:
         stores: dict[str, str] = {}
         if request.param == "postgresql":
-            server: Postgres = request.getfixturevalue("postgres")
-            stores["DATABASE_URL"] = server.database()
+            stores["DATABASE_URL"] = new_database(request.getfixturevalue("postgres"))
         elif request.param == "redis":
             stores["UMBEL_BROKER_URL"] = stack.enter_context(RedisServer(tmp_path / "redis")).url()
         yield MxOnline(tmp_path, stores)
