@@ -82,6 +82,9 @@ def database(url: str) -> dict[str, object]:
 
 
 DATABASES = {"default": database(os.environ.get("DATABASE_URL", ""))}
+# The queue lies in that database, unless UMBEL_BROKER_URL names another place. Then a call is stored in the transaction that makes
+# it, and sent from there: none is lost when a process dies between the two.
+UMBEL = {"outbox": "UMBEL_BROKER_URL" in os.environ}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "users.User"
