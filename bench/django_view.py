@@ -4,7 +4,7 @@
 A site with two views that do the same, but for one call of a task, is served by gunicorn (sync and threaded workers) and
 by uvicorn (ASGI). Clients ask for the two in turn, so that what disturbs the machine disturbs both; shown are the
 medians and the 99th percentiles of both, and their differences. Standard library only; the servers run in the
-environment "djangoview" (bench/setup_venvs.sh djangoview).
+environment "umbeldjango" (bench/setup_venvs.sh umbeldjango).
 """
 
 import argparse
@@ -147,7 +147,7 @@ def percentile(values, share):
 
 
 def measure(folder, redis_url, command, paths, clients, requests):
-    port, python = free_port(), os.path.join(VENVS, "djangoview", "bin", "python")
+    port, python = free_port(), os.path.join(VENVS, "umbeldjango", "bin", "python")
     env = {**os.environ, "BENCH_REDIS": redis_url, "PYTHONPATH": folder}
     with program(
         [python, *command.format(port=port).split()], cwd=folder, env=env, stderr=subprocess.DEVNULL

@@ -1,7 +1,7 @@
 #!/bin/sh
 # setup_venvs.sh [NAME ...]: one venv per system under $BENCH_VENVS (default <tmp>/bench-venvs). Without names: all of them.
 # "umbel" is this checkout with [redis,uvloop]; the others come from requirements/NAME.txt, exact versions.
-# "djangoview" is a Django site that uses this checkout.
+# "umbeldjango" is a Django site that uses this checkout.
 # Needs redis-server on PATH (Debian: apt-get install redis-server) and, for the Postgres systems, PostgreSQL server binaries.
 set -e
 here=$(cd "$(dirname "$0")" && pwd)
@@ -18,7 +18,7 @@ for name in "$@"; do
         "$venvs/$name/bin/pip" install --quiet --disable-pip-version-check --force-reinstall --no-deps "$here/.."
     elif [ -f "$here/requirements/$name.txt" ]; then
         "$venvs/$name/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements/$name.txt"
-        if [ "$name" = djangoview ]; then  # a site that calls tasks of this checkout
+        if [ "$name" = umbeldjango ]; then  # a site that calls tasks of this checkout
             "$venvs/$name/bin/pip" install --quiet --disable-pip-version-check "$here/..[redis,django]"
             "$venvs/$name/bin/pip" install --quiet --disable-pip-version-check --force-reinstall --no-deps "$here/.."
         fi
