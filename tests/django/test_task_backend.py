@@ -46,7 +46,9 @@ def _database(alias: str) -> Any:
     return pytest.param(f"django://{alias}", marks=mark, id=f"django-{alias}")
 
 
-@pytest.fixture(params=["sqlite", "redis", "memory", _database("default")])
+@pytest.fixture(
+    params=["sqlite", "redis", "memory", _database("default"), _database("postgres"), _database("mariadb")]
+)
 def broker(request: pytest.FixtureRequest, tmp_path: pathlib.Path, settings: Any) -> Iterator[str]:
     """Messages and results are on this broker, which is empty."""
     name: str = request.param
