@@ -179,6 +179,10 @@ def test_pages_are_bounded(app: Umbel, admin: Client, monkeypatch: pytest.Monkey
     assert "n050" in second
     assert "n000" not in second
     assert "Only the first 100 can be looked through" in second
+    beyond = admin.get(f"{MESSAGES}n110/").content.decode()
+    assert "(110,)" in beyond
+    revoke = {"shelf": "waiting", "action": "revoke", "selected": "n110"}
+    assert "1 call was revoked" in admin.post(f"{MESSAGES}n110/", revoke, follow=True).content.decode()
     for odd in ("999", "-1", "x", "9" * 50):
         assert admin.get(MESSAGES, {"p": odd}).status_code == 200
 
@@ -355,6 +359,26 @@ def test_a_result_that_does_not_say_what_was_called(app: Umbel, admin: Client) -
     page = admin.post(f"{RESULTS}{result.id}/", {"action": "retry"}, follow=True).content.decode()
     assert "Not sent again" in page
     assert "result_extended" in page
+
+
+@pytest.mark.django_db(transaction=True)
+def test_on_the_projects_own_database(admin: Client) -> None:
+    app = get_app()
+    with app.conf.overridden(
+        broker_url="django://default", result_backend="django://default", result_extended=True
+    ):
+        bury(app, "one")
+        page = admin.get(MESSAGES, {"shelf": "dead"}).content.decode()
+        assert "was killed by SIGSEGV" in page
+        requeue = {"shelf": "dead", "action": "requeue", "selected": key_of(app, "one")}
+        assert "1 message was put back" in admin.post(MESSAGES, requeue, follow=True).content.decode()
+        assert shelf_of(app, "one") == "waiting"
+        result = double.delay(21)
+        with start_worker(app):
+            assert result.get(timeout=20) == 42
+        assert result.id in admin.get(RESULTS, {"state": "SUCCESS"}).content.decode()
+        assert "42" in admin.get(f"{RESULTS}{result.id}/").content.decode()
+        app.close()
 
 
 # ------------------------------------------------------------------------------------------------ who may

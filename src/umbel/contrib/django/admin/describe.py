@@ -10,6 +10,8 @@ from urllib.parse import urlencode
 
 from django.contrib.admin.utils import quote
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
 
 from umbel.codecs.failures import exception_from_failure
@@ -19,7 +21,7 @@ from umbel.core.frame import DELIVERIES_HEADER, HISTORY_HEADER
 from umbel.core.outcome import Failure, ResultMeta
 from umbel.ports import Shelf, Shelved
 
-__all__ = ["SHELF_NAMES", "Entry", "Field", "entry_of", "error_line", "fields_of", "history_of", "when"]
+__all__ = ["SHELF_NAMES", "Entry", "Field", "entry_of", "error_line", "fields_of", "history_of", "when_iso"]
 
 SHELF_NAMES: dict[Shelf, Any] = {
     "waiting": _("Waiting"),
@@ -49,7 +51,7 @@ class Entry(NamedTuple):
     task: str
     queue: str
     arguments: str
-    when: datetime | None
+    when: str
     deliveries: int
     reason: str
     priority: int
@@ -88,20 +90,29 @@ def _deliveries(message: Shelved) -> int:
     return message.deliveries + (before if isinstance(before, int) else 0)
 
 
-def when(seconds: float | None) -> datetime | None:
-    """A time of the store's as Django shows times."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+def when(seconds: float | None) -> str:
+    """A time of the store's, in the time zone and the language of the reader; '' when it is not known."""
+    return "" if seconds is None else _in_words(datetime.fromtimestamp(seconds, UTC))
 
 
-def _due(message: Shelved) -> datetime | None:
+def _in_words(moment: datetime) -> str:
+    local = timezone.localtime(moment)
+    return f"{date_format(local, 'SHORT_DATE_FORMAT')} {local:%H:%M:%S}"
+
+
+def _due(message: Shelved) -> str:
     return when(None if message.due_in is None else time.time() + message.due_in)
 
 
-def _iso(text: Any) -> Any:
+def when_iso(text: Any) -> str:
+    """A time in a message or a record; what is none is shown as it is."""
+    if not isinstance(text, str):
+        return ""
     try:
-        return datetime.fromisoformat(text) if isinstance(text, str) else None
+        moment = datetime.fromisoformat(text)
     except ValueError:
         return text
+    return _in_words(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
 
 
 # ------------------------------------------------------------------------------------------ a task's page
@@ -127,7 +138,7 @@ def _of_message(known: Known) -> Iterator[Field]:
     yield Field(_("Reason"), message.reason)
     yield Field(_("There since"), when(message.since))
     yield Field(_("Due") if message.shelf == "scheduled" else _("Held until"), _due(message))
-    yield Field(_("Deliveries"), _deliveries(message))
+    yield Field(_("Deliveries"), _deliveries(message) or None)
     frame = message.frame
     if frame is None:
         yield Field(_("Not readable as a message"), repr(message.raw[:500]), code=True)
@@ -137,8 +148,8 @@ def _of_message(known: Known) -> Iterator[Field]:
     yield Field(_("Keyword arguments"), headers.get("kwargsrepr"), code=True)
     yield Field(_("Priority"), frame.priority)
     yield Field(_("Retries"), headers.get("retries") or 0)
-    yield Field(_("Not before"), _iso(headers.get("eta")))
-    yield Field(_("Expires"), _iso(headers.get("expires")))
+    yield Field(_("Not before"), when_iso(headers.get("eta")))
+    yield Field(_("Expires"), when_iso(headers.get("expires")))
     limits = headers.get("timelimit")
     if isinstance(limits, list | tuple) and any(limits):
         yield Field(_("Time limits (hard, soft), s"), ", ".join("-" if n is None else str(n) for n in limits))
@@ -163,7 +174,8 @@ def _of_result(known: Known) -> Iterator[Field]:
         yield Field(_("Retries"), meta.retries)
         yield _call(_("Sent by task"), meta.parent_id, meta.task_id)
     yield Field(
-        _("Ended") if meta.status in ("SUCCESS", "FAILURE", "REVOKED") else _("Noted"), _iso(meta.date_done)
+        _("Ended") if meta.status in ("SUCCESS", "FAILURE", "REVOKED") else _("Noted"),
+        when_iso(meta.date_done),
     )
     yield Field(_("Worker"), meta.worker)
     if isinstance(meta.result, Failure):
@@ -202,4 +214,4 @@ def history_of(message: Shelved | None) -> list[dict[str, Any]]:
     )
     if not isinstance(told, list):
         return []
-    return [{**entry, "at": _iso(entry.get("at"))} for entry in told if isinstance(entry, dict)]
+    return [{**entry, "at": when_iso(entry.get("at"))} for entry in told if isinstance(entry, dict)]

@@ -13,7 +13,7 @@ from umbel.contrib.django.admin.queue import MOST, SHELVES, Queues, Row
 from umbel.errors import UmbelError
 from umbel.ports import Depth, Shelf, Shelved
 
-__all__ = ["MessageList", "ResultList", "selected_messages"]
+__all__ = ["MessageList", "ResultList", "selected_messages", "the_message"]
 
 PAGE = 50
 _MOST_CHOICES = 30
@@ -210,3 +210,10 @@ def selected_messages(request: HttpRequest, shelf: Shelf) -> list[Shelved]:
     if not chosen:
         return []
     return [m for m in queues.browse(shelf, [], MOST) if (m.key or m.task_id) in chosen]
+
+
+def the_message(request: HttpRequest, shelf: Shelf, task_id: str) -> list[Shelved]:
+    """The message that a task's page is about, if it is still on `shelf`."""
+    key = request.POST.get("selected", "") if shelf in ("dead", "parked") else ""
+    message = Queues().known("" if task_id == "-" else task_id, shelf=shelf, key=key).message
+    return [message] if message is not None and message.shelf == shelf else []

@@ -21,8 +21,15 @@ from django.urls import path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from umbel.contrib.django.admin.describe import SHELF_NAMES, entry_of, error_line, fields_of, history_of
-from umbel.contrib.django.admin.lists import MessageList, ResultList, selected_messages
+from umbel.contrib.django.admin.describe import (
+    SHELF_NAMES,
+    entry_of,
+    error_line,
+    fields_of,
+    history_of,
+    when_iso,
+)
+from umbel.contrib.django.admin.lists import MessageList, ResultList, selected_messages, the_message
 from umbel.contrib.django.admin.queue import SHELVES, Known, Queues
 from umbel.errors import CallError, UmbelError
 from umbel.ports import Shelf, Shelved
@@ -61,12 +68,24 @@ class _QueueAdmin(_ModelAdmin):
 
     def get_urls(self) -> list[Any]:
         name = f"{self.opts.app_label}_{self.opts.model_name}"
-        wrap: Callable[[Any], Any] = self.admin_site.admin_view
+
+        def wrap(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+            def here(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+                request.current_app = self.admin_site.name
+                return view(request, *args, **kwargs)
+
+            wrapped: Callable[..., HttpResponse] = self.admin_site.admin_view(here)
+            return wrapped
+
         return [
             path("", wrap(self.changelist_view), name=f"{name}_changelist"),
             path("<path:object_id>/history/", wrap(self.history_view), name=f"{name}_history"),
             path("<path:object_id>/", wrap(self.task_view), name=f"{name}_change"),
         ]
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """For the history, which is kept by task id: a row need not be there, or be in this database."""
+        return self.model(pk=object_id, task_id=object_id)
 
     def task_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Everything about one call."""
@@ -179,10 +198,10 @@ class MessageAdmin(_QueueAdmin):
         return [a for a in ACTIONS if shelf in a.shelves and self.may(request, a.permission)]
 
     def act_on_one(self, request: HttpRequest, task_id: str) -> HttpResponse:
-        return self._act(request)
+        return self._act(request, task_id)
 
-    def _act(self, request: HttpRequest) -> HttpResponse:
-        """Do what was asked with what was selected, and go back to the list."""
+    def _act(self, request: HttpRequest, one: str = "") -> HttpResponse:
+        """Do what was asked with what was selected, or with the call of the id `one`, and go back to the list."""
         given = request.POST
         action = next((a for a in ACTIONS if a.name == given.get("action")), None)
         shelf = given.get("shelf", "")
@@ -196,7 +215,7 @@ class MessageAdmin(_QueueAdmin):
             raise PermissionDenied
         place: Shelf = shelf
         try:
-            chosen = selected_messages(request, place)
+            chosen = the_message(request, place, one) if one else selected_messages(request, place)
             if not chosen:
                 messages.warning(
                     request,
@@ -275,7 +294,14 @@ class ResultAdmin(_QueueAdmin):
             "title": self.opts.verbose_name_plural,
             "list": found,
             "rows": [
-                (row, error_line(row.meta) if row.meta else "", f"{request.path}{quote(row.task_id)}/")
+                {
+                    "id": row.task_id,
+                    "url": f"{request.path}{quote(row.task_id)}/",
+                    "state": row.meta.status if row.meta is not None else "?",
+                    "task": (row.meta.name or "") if row.meta is not None else "",
+                    "ended": when_iso(row.meta.date_done) if row.meta is not None else "",
+                    "error": error_line(row.meta) if row.meta is not None else "",
+                }
                 for row in found.rows
             ],
             "actions": self._actions(request),

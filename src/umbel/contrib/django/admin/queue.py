@@ -44,10 +44,25 @@ class Known(NamedTuple):
 
     message: Shelved | None
     where: Located | None
-    """Where its message is, also when it is too far back in its queue to be shown."""
+    """Where its message is, also when the message itself cannot be shown."""
     result: ResultMeta | None
     problem: str
     """Why there is a result that cannot be shown; else ''."""
+
+
+def _far_back(where: Located, task_id: str) -> Shelved | None:
+    """A message beyond those that can be looked through, as far as it is known."""
+    if where.frame is None:
+        return None
+    return Shelved(
+        shelf=where.shelf,
+        queue=where.queue,
+        task_id=task_id,
+        task=where.frame.task_name,
+        key="",
+        reason=where.reason,
+        frame=where.frame,
+    )
 
 
 class Queues:
@@ -108,7 +123,7 @@ class Queues:
             for message in await broker.browse(place, queues, limit=MOST):
                 if message.key == key if key else message.task_id == task_id:
                     return where, message
-            return where, None
+            return where, None if where is None or key else _far_back(where, task_id)
 
         return self._run(look())
 
