@@ -22,6 +22,7 @@ from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage, EmailMultiAlternatives, get_connection
 from django.core.mail.message import BadHeaderError
+from django.db import transaction
 from django.test import override_settings
 from django.utils import translation
 from django.utils.translation import gettext_lazy
@@ -462,6 +463,20 @@ def test_a_backend_that_is_not_there(umbel_tasks: TaskRecorder) -> None:
         ConfigurationError, match=r"email_backend is 'no\.such\.Backend', which cannot be imported"
     ):
         umbel_tasks.run()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_queue_out_of_reach_at_the_commit(umbel_tasks: TaskRecorder) -> None:
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    with umbel_tasks.app.conf.overridden(broker_url=url, broker_send_timeout=0.5):
+        with transaction.atomic():
+            assert EmailBackend(fail_silently=True).send_messages([letter("Lost")]) == 1
+        with pytest.raises(BrokerUnavailable), transaction.atomic():
+            letter("Lost?").send()
+    with transaction.atomic():
+        EmailBackend(fail_silently=True).send_messages([letter("Sent")])
+        umbel_tasks.assert_not_sent()
+    umbel_tasks.assert_sent("umbel.send_emails")
 
 
 def test_a_queue_out_of_reach(umbel_tasks: TaskRecorder) -> None:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
+from django.db import transaction
 
 import django
 from umbel.contrib.django.conf import IntegrationSettings, integration_settings
 from umbel.contrib.django.mail.delivery import real_backend, send_emails, shown
 from umbel.contrib.django.mail.forms import EmailTooLarge, Form, to_form, weight
+from umbel.contrib.django.transactions import alias_of, open_transaction
 from umbel.errors import OperationalError
 
 if TYPE_CHECKING:
     from umbel.options import CallOptions
 
 __all__ = ["EmailBackend"]
+
+logger = logging.getLogger("umbel.mail")
 
 _MAILERS = django.VERSION >= (6, 1)
 
@@ -79,14 +85,31 @@ class EmailBackend(BaseEmailBackend):
         batches = list(_batches(forms, settings))
         people = shown(forms) if len(batches) == 1 else f"(<one of {len(batches)} batches of messages>)"
         options: CallOptions = {"queue": settings.email_queue, "argsrepr": people, "kwargsrepr": "{}"}
-        try:
-            # One round trip: all of them are in the queue, or none.
-            send_emails.starmap_async([(batch, self._using) for batch in batches], **options)
-        except OperationalError:
-            if not self.fail_silently:
-                raise
-            return 0
-        return len(forms)
+        # One round trip: all of them are in the queue, or none.
+        send = partial(send_emails.starmap_async, [(batch, self._using) for batch in batches])
+        if not self.fail_silently:
+            send(**options)
+            return len(forms)
+        connection = open_transaction()
+        if connection is not None and settings.send_on_commit and not _joins_transactions(settings):
+            transaction.on_commit(partial(_quietly, send, {**options, "on_commit": False}), connection.alias)
+            return len(forms)
+        return len(forms) if _quietly(send, options) else 0
+
+
+def _joins_transactions(settings: IntegrationSettings) -> bool:
+    """Whether a call becomes a row of the caller's transaction, so that nothing can fail after the commit."""
+    return settings.outbox or alias_of(send_emails.app.broker_url) is not None
+
+
+def _quietly(send: Callable[..., object], options: CallOptions) -> bool:
+    """Send; a broker that is out of reach is logged, and no error. Returns whether it was sent."""
+    try:
+        send(**options)
+    except OperationalError as exc:
+        logger.error("Mail was not put into the queue, and fail_silently is on: %s", exc)
+        return False
+    return True
 
 
 def _batches(forms: list[Form], settings: IntegrationSettings) -> Iterator[list[Form]]:
