@@ -11,7 +11,7 @@ the task sees what is true then. In the message it is a plain object, which any 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 from django.apps import apps
@@ -108,20 +108,30 @@ def _key_fields(model: type[Model]) -> Sequence[Any]:
 # ------------------------------------------------------------------------------------------------- loading
 
 
+_CONTAINERS = frozenset({dict, list, tuple})
+"""What a message is made of: in others there are no references. Told by type, for this looks at the arguments of every run."""
+
+
 def _loading(args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Loading | None:
-    targets = {id(form): _target(form) for form in _references((args, kwargs))}
-    return _Loading(args, kwargs, targets) if targets else None
+    found: list[dict[str, Any]] = []
+    _collect(args, found)
+    if kwargs:
+        _collect(kwargs.values(), found)
+    return _Loading(args, kwargs, {id(form): _target(form) for form in found}) if found else None
 
 
-def _references(value: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(value, dict):
-        if _MARK in value and value.keys() >= _FIELDS:
-            yield value
-            return
-        value = value.values()
-    for part in value:
-        if isinstance(part, dict | list | tuple):
-            yield from _references(part)
+def _collect(values: Collection[Any], found: list[dict[str, Any]]) -> None:
+    if _CONTAINERS.isdisjoint(map(type, values)):
+        return
+    for value in values:
+        cls = type(value)
+        if cls is dict:
+            if _MARK in value and value.keys() >= _FIELDS:
+                found.append(value)
+            else:
+                _collect(value.values(), found)
+        elif cls in _CONTAINERS:
+            _collect(value, found)
 
 
 def _target(form: dict[str, Any]) -> _Target:
