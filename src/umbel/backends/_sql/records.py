@@ -10,7 +10,7 @@ from umbel.backends._sql.database import Database, Session
 from umbel.backends._sql.entries import record_row, text
 from umbel.ports import Record
 
-__all__ = ["PRUNE_AT_ONCE", "current", "forget", "get", "last_write", "prune", "prune_some", "put"]
+__all__ = ["PRUNE_AT_ONCE", "current", "forget", "get", "last_write", "prune", "prune_some", "put", "recent"]
 
 PRUNE_AT_ONCE = 2000
 """Rows deleted in one transaction: more would keep others from the locks for too long."""
@@ -42,6 +42,12 @@ def current(database: Database, task_ids: Iterable[str]) -> dict[str, tuple[int,
 
 def _get(session: Session, task_ids: list[str]) -> list[Any]:
     return session.rows("get_results", task_ids=task_ids)
+
+
+def recent(database: Database, limit: int) -> list[tuple[str, bytes]]:
+    """The latest records, the latest first."""
+    rows = database.plainly(lambda session: session.rows("recent_results", limit=limit))
+    return [(task_id, bytes(payload)) for task_id, payload in rows]
 
 
 def last_write(database: Database) -> int:

@@ -55,6 +55,9 @@ class SQLStore:
     async def get(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
         return await self._jobs.run(records.get, task_ids)
 
+    async def recent(self, *, limit: int) -> Sequence[tuple[str, bytes]]:
+        return await self._jobs.run(records.recent, limit)
+
     def get_now(self, task_ids: Sequence[str]) -> Mapping[str, bytes]:
         return self._jobs.call(records.get, task_ids)
 
