@@ -57,6 +57,7 @@ class SQLBroker:
         self._jobs = Jobs(place, BrokerUnavailable)
         self._adopted = False
         self._known: set[str] = set()
+        self._doubts = messages.Doubts()
 
     async def open(self) -> None:
         self._jobs.thread.join(self)
@@ -116,7 +117,7 @@ class SQLBroker:
             self.on_step()
 
     async def _reserve_once(self, queues: Sequence[str], limit: int, lease: float, holder: str) -> Taken:
-        job = self._jobs.submit(messages.reserve, queues, limit, lease, holder)
+        job = self._jobs.submit(messages.reserve, queues, limit, lease, holder, self._doubts)
         try:
             return await asyncio.wrap_future(job)
         except asyncio.CancelledError:
@@ -131,12 +132,12 @@ class SQLBroker:
 
         def release(database: Database) -> None:
             with suppress(OperationalError):  # then the leases bring it back
-                messages.settle(database, unseen, adopted=False)
+                messages.settle(database, unseen, self._doubts, adopted=False)
 
         self._jobs.submit(release)
 
     async def settle(self, batch: Sequence[Settlement]) -> Collection[Receipt]:
-        return await self._jobs.run(messages.settle, batch, adopted=self._adopted)
+        return await self._jobs.run(messages.settle, batch, self._doubts, adopted=self._adopted)
 
     async def extend(self, receipts: Collection[Receipt], *, lease: float) -> Collection[Receipt]:
         return await self._jobs.run(messages.extend, receipts, lease)

@@ -78,9 +78,12 @@ class Dialect(Protocol):
         ...
 
     def reserve(
-        self, database: Database, queues: Sequence[str], limit: int, lease: int, holder: str
+        self, database: Database, queues: Sequence[str], limit: int, lease: int, holder: str, number: int
     ) -> Taken:
-        """Bring back what is overdue, and lease up to `limit` messages in order of service. Never waits."""
+        """Bring back what is overdue, and lease up to `limit` messages in order of service. Never waits.
+
+        `number` is that of the tokens: one for the batch, for a receipt names its row besides.
+        """
         ...
 
     def settle(self, database: Database, endings: Sequence[Ending]) -> set[Token]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Collection, Sequence
@@ -29,6 +30,7 @@ from umbel.errors import DecodeError, OperationalError
 from umbel.ports import Depth, Frame, Located, Outgoing, Receipt, Settlement, Shelf, Shelved
 
 __all__ = [
+    "Doubts",
     "browse",
     "depth",
     "discard",
@@ -61,23 +63,64 @@ def send(database: Database, batch: Sequence[Outgoing], until: float | None = No
         database.dialect.send(database, entries, until)
 
 
-def reserve(database: Database, queues: Sequence[str], limit: int, lease: float, holder: str) -> Taken:
+class Doubts:
+    """What a broker has asked for and not been answered, because its connection broke: done, or not."""
+
+    def __init__(self) -> None:
+        self.claims: list[int] = []
+        """Numbers of tokens."""
+        self.settled: set[Receipt] = set()
+
+
+def reserve(
+    database: Database, queues: Sequence[str], limit: int, lease: float, holder: str, doubts: Doubts
+) -> Taken:
     """Bring back what is overdue, and lease up to `limit` messages in order of service. Never waits."""
-    return database.dialect.reserve(database, queues, limit, milliseconds(lease), holder)
+    if doubts.claims:
+        # What was leased then has not been seen by anybody, and nobody would wait for its leases to end.
+        undone = list(doubts.claims)
+        database.plainly(lambda session: session.run("undo", tokens=undone))
+        del doubts.claims[: len(undone)]
+    number = int.from_bytes(os.urandom(7))
+    try:
+        return database.dialect.reserve(database, queues, limit, milliseconds(lease), holder, number)
+    except OperationalError as exc:
+        if exc.in_doubt:
+            doubts.claims.append(number)
+        raise
 
 
-def settle(database: Database, batch: Sequence[Settlement], *, adopted: bool) -> list[Receipt]:
+def settle(
+    database: Database, batch: Sequence[Settlement], doubts: Doubts, *, adopted: bool
+) -> list[Receipt]:
     """All of `batch`, in order, in one transaction; returns the stale receipts."""
     endings = [ending(settlement, adopted=adopted) for settlement in batch]
     first: dict[Token, Ending] = {}
     for each in endings:
         first.setdefault(each.token, each)
     opened = [each for token, each in first.items() if token.id]
-    live = database.dialect.settle(database, opened) if opened else set()
+    try:
+        live = database.dialect.settle(database, opened) if opened else set()
+    except OperationalError as exc:
+        if exc.in_doubt:
+            doubts.settled.update(each.settlement.receipt for each in opened)
+        raise
+    live |= _done_before(database, [each for each in opened if each.token not in live], doubts)
+    doubts.settled.difference_update(each.settlement.receipt for each in endings)
     # A receipt opens once.
     return [
         each.settlement.receipt for each in endings if each.token not in live or first[each.token] is not each
     ]
+
+
+def _done_before(database: Database, stale: Sequence[Ending], doubts: Doubts) -> set[Token]:
+    """Those of `stale` that were carried out by an attempt whose answer was lost: unless somebody else holds their message
+    now, or has taken it from us and ended it since, which comes to the same."""
+    asked = {each.token for each in stale if each.settlement.receipt in doubts.settled}
+    if not asked:
+        return set()
+    held = dict(database.plainly(lambda session: session.rows("held", ids=[token.id for token in asked])))
+    return {token for token in asked if held.get(token.id) is None}
 
 
 def extend(database: Database, receipts: Collection[Receipt], lease: float) -> list[Receipt]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -41,9 +40,8 @@ class Single:
         faults.point("sql.send_written")
 
     def reserve(
-        self, database: Database, queues: Sequence[str], limit: int, lease: int, holder: str
+        self, database: Database, queues: Sequence[str], limit: int, lease: int, holder: str, number: int
     ) -> Taken:
-        number = int.from_bytes(os.urandom(7))  # one for the batch: a receipt names its row besides
 
         def claim(session: Session, *, although_overdue: bool) -> list[Any]:
             return session.rows(

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import heapq
-import os
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -49,14 +48,13 @@ class Steps:
     # -- reserving
 
     def reserve(
-        self, database: Database, queues: Sequence[str], limit: int, lease: int, holder: str
+        self, database: Database, queues: Sequence[str], limit: int, lease: int, holder: str, number: int
     ) -> Taken:
         names = list(dict.fromkeys(queues))
         [(waits, due_in, ends_in)] = database.plainly(lambda session: session.rows("look", queues=names))
         pause = min(_seconds(due_in), _seconds(ends_in))
         if not waits and pause > 0:
             return Taken([], pause, contended=False)
-        number = int.from_bytes(os.urandom(7))  # one for the batch: a receipt names its row besides
 
         def claim(session: Session) -> list[Any]:
             if pause <= 0:
