@@ -121,6 +121,7 @@ def _umbel(site: Site, *arguments: str) -> str:
         "PYTHONPATH": str(HERE),
         "UMBEL_BROKER_URL": site.broker_url,
         "UMBEL_RESULT_BACKEND": site.result_url,
+        **site.environment,
     }
     command = [sys.executable, "-m", "umbel", "-A", "outcome_jobs", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -40,8 +40,16 @@ def eventually(look: Callable[[], T], what: str = "", patience: float = PATIENCE
 class Site:
     """A directory, a broker and a result store: what workers and the test share."""
 
-    def __init__(self, directory: pathlib.Path, broker_url: str, result_url: str | None = None) -> None:
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        broker_url: str,
+        result_url: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.directory = directory
+        self.environment = environment or {}
+        """What processes of this site have in theirs."""
         directory.mkdir(parents=True, exist_ok=True)
         self.broker_url = broker_url
         self.result_url = result_url or broker_url
@@ -156,6 +164,7 @@ class Worker:
             "UMBEL_BROKER_URL": site.broker_url,
             "UMBEL_RESULT_BACKEND": site.result_url,
             **{f"UMBEL_{name.upper()}": str(value) for name, value in (settings or {}).items()},
+            **site.environment,
         }
         self._lines: list[str] = []
         self._news = threading.Condition()

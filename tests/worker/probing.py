@@ -66,6 +66,7 @@ def command(site: Site, *arguments: str, app: str = "jobs") -> Ended:
             "PYTHONPATH": str(HERE),
             "UMBEL_BROKER_URL": site.broker_url,
             "UMBEL_RESULT_BACKEND": site.result_url,
+            **site.environment,
         },
         stdin=subprocess.DEVNULL,
         capture_output=True,
