@@ -272,6 +272,41 @@ class MariaServer:
         self.stop()
 
 
+@dataclass
+class Pooler:
+    """A pgbouncer that gives each transaction another session of the PostgreSQL on `server_port`."""
+
+    directory: pathlib.Path
+    port: int
+    server_port: int
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    def __enter__(self) -> Pooler:
+        make_directory(self.directory, "postgres")
+        (self.directory / "users").write_text('"postgres" ""\n')
+        (self.directory / "ini").write_text(
+            f"[databases]\n* = host=127.0.0.1 port={self.server_port} user=postgres\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
+            f"auth_type = any\npool_mode = transaction\ndefault_pool_size = 5\nmax_client_conn = 100\n"
+            f"auth_file = {self.directory}/users\n"
+        )
+        program = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:" + os.environ.get("PATH", ""))
+        self.process = _spawn(
+            [program or "pgbouncer", str(self.directory / "ini")], self.directory / "log", "postgres"
+        )
+        wait_until(self._answers, self.process, self.directory / "log")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def _answers(self) -> bool:
+        ready = [_postgres("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(ready).returncode == 0
+
+
 def _postgres(program: str) -> str:
     """The path of a program of the newest PostgreSQL that is installed."""
     found = sorted(pathlib.Path("/usr/lib/postgresql").glob(f"*/bin/{program}"))
@@ -282,7 +317,10 @@ def _postgres(program: str) -> str:
 
 
 def make_directory(directory: pathlib.Path, user: str) -> None:
-    """Make it, for a server that must not run as root: then for `user`."""
+    """Make it, for a server that must not run as root: then for `user`.
+
+    Not below pytest's ``tmp_path``: every other run of pytest takes the right to pass through from that one's parents.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     if os.geteuid() == 0:
         shutil.chown(directory, user)
