@@ -111,7 +111,7 @@ class Demo:
         worker = ("manage.py", "umbel", "worker", "-l", "info", "-c", "2")
         self._programs.append(Program("worker", *worker, ready="ready."))
         site = ("manage.py", "runserver", "--noreload", f"127.0.0.1:{site_port}")
-        self._programs.append(Program("site", *site, ready="Starting development server"))
+        self._programs.append(Program("site", *site, ready="development server at"))
         deadline = time.monotonic() + START_WITHIN
         for program in self._programs:
             while not program.is_ready.wait(0.1):

@@ -115,7 +115,7 @@ class MxOnline:
     @contextlib.contextmanager
     def site(self) -> Iterator[Program]:
         command = ("runserver", "--noreload", f"127.0.0.1:{self._port}")
-        with self._program("Starting development server", *command) as program:
+        with self._program("development server at", *command) as program:
             yield program
 
     @contextlib.contextmanager
