@@ -120,7 +120,7 @@ def test_dev_runs_the_site_and_a_worker_and_ends_both(project: Project, redis: R
     project.add_settings(f"UMBEL = {{'broker_url': {redis.url()!r}, 'result_backend': {redis.url()!r}}}\n")
     project.env["PYTHONUNBUFFERED"] = "1"
     with project.program("manage.py", "umbel", "dev", "127.0.0.1:0") as dev:
-        dev.wait_for("Starting development server")
+        dev.wait_for("development server at")
         dev.wait_for("ready.")
         called = project.manage("umbel", "call", "orders.tasks.add", "--args", "[2, 3]", "--wait")
         assert called.stdout.strip() == "5"
