@@ -5,6 +5,7 @@ python demo.py --check    on free ports, in a temporary folder: register, activa
 """
 
 import argparse
+import ctypes
 import http.cookiejar
 import json
 import os
@@ -32,6 +33,12 @@ START_WITHIN = 60.0
 STOP_WITHIN = 15.0
 
 
+def end_with_the_demo() -> None:
+    """Called in a new program: Linux ends it when the demo is killed and can end nobody any more."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
 class Program:
     """A program of the demo. It is ready once it has said so."""
 
@@ -48,6 +55,7 @@ class Program:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=end_with_the_demo,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -280,11 +280,29 @@ def test_the_demo_ends_with_all_its_programs(tmp_path: pathlib.Path) -> None:
         finally:
             second.kill_group()
         assert demo.stop(signal.SIGINT) == 0, demo.output()
-        for port in ports:
-            with socket.socket() as probe:
-                assert probe.connect_ex(("127.0.0.1", port)) != 0
+        assert not any(_listens(port) for port in ports)
     finally:
         demo.kill_group()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing ends the children of a killed process")
+def test_nothing_is_left_of_a_demo_that_was_killed(tmp_path: pathlib.Path) -> None:
+    ports = [free_port() for _ in range(3)]
+    demo = _demo(*_options(ports), folder=tmp_path)
+    try:
+        demo.wait_for("Ctrl-C ends all.")
+    finally:
+        demo.kill_group()
+    eventually(lambda: not any(_listens(port) for port in ports), "free ports")
+
+
+def _options(ports: list[int]) -> list[str]:
+    return [f"--{name}={port}" for name, port in zip(("port", "smtp-port", "page-port"), ports, strict=True)]
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_the_examples_own_tests_pass(tmp_path: pathlib.Path) -> None:
