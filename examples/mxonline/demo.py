@@ -23,9 +23,8 @@ import urllib.request
 from pathlib import Path
 from types import FrameType
 
-from django.core.management import call_command
-
 import django
+from django.core.management import call_command
 
 HERE = Path(__file__).resolve().parent
 ADMIN = "admin@example.com"

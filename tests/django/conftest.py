@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from tests.servers import MariaServer, PostgresServer
-
 from django.conf import settings
+from tests.servers import MariaServer, PostgresServer
 
 
 def _asked_for(items: list[pytest.Item]) -> set[str]:

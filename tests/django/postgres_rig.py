@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import psycopg
+from django.db import connections
 from tests.servers import PostgresServer
 
 from chaos.ledger import Ledger
 from chaos.proxy import FaultProxy
-from django.db import connections
 from worker.harness import Site, Worker
 
 TIMEOUT = 1.5

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.servers import RedisServer
-
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
+from tests.servers import RedisServer
+
 from umbel import Umbel, portal, shared_task
 from umbel.backends.memory import forget_memory
 from umbel.contrib.django.admin import queue as admin_queue

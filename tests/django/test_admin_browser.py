@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 from tests.django.mxonline_rig import chromium
 
-from django.contrib.auth.models import User
 from umbel import Umbel, portal
 from umbel.backends.memory import forget_memory
 from umbel.contrib.django.project import get_app

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-
 from django.db import connections
+
 from umbel.backends import open_broker, open_store
 from umbel.contrib.django.models import Message
 from umbel.ports import Broker, ResultStore

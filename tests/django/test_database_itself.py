@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.django.chaos_site import environment
-
 from django.db import connection as default_connection
 from django.db import connections, transaction
+from tests.django.chaos_site import environment
+
 from umbel.backends import open_broker, open_store
 from umbel.contrib.django.database.statements import folder_of, statements_of
 from umbel.contrib.django.models import Message, Result

@@ -14,10 +14,8 @@ from email.mime.image import MIMEImage
 from pathlib import Path
 from typing import Any
 
-import pytest
-from tests.django.smtp import MailServer, free_port, mail_server
-
 import django
+import pytest
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage, EmailMultiAlternatives, get_connection
@@ -26,6 +24,8 @@ from django.db import transaction
 from django.test import override_settings
 from django.utils import translation
 from django.utils.translation import gettext_lazy
+from tests.django.smtp import MailServer, free_port, mail_server
+
 from umbel import portal
 from umbel.contrib.django.mail import EmailBackend, EmailRefused, EmailTooLarge
 from umbel.contrib.django.mail.forms import message_from, to_form

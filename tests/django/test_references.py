@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
-import umbel.errors
 from django.contrib.auth.models import Group, User
 from django.db import connection, models
 from django.test.utils import isolate_apps, override_settings
+
+import umbel.errors
 from umbel import Umbel
 from umbel.backends.memory import forget_memory
 from umbel.contrib.django import ref

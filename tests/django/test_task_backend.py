@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from tests.django import tasks_fixtures as jobs
 from tests.django.tasks_fixtures import eventually, finished
 from tests.servers import RedisServer
 
-from django.utils import timezone
 from umbel.contrib.django import TaskBackend
 from umbel.contrib.django.project import get_app
 from umbel.contrib.django.tasks_api.library import (

@@ -7,11 +7,10 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
+import django
 import pytest
 from tests.django.project import Project, eventually
 from tests.servers import RedisServer
-
-import django
 
 LIBRARY = "django.tasks" if django.VERSION >= (6, 0) else "django_tasks"
 SETTINGS = """

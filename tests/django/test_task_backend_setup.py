@@ -9,15 +9,15 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import django
 import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
+from django.test import TestCase
 from tests.django import tasks_fixtures as jobs
 from tests.django.tasks_fixtures import finished
 from tests.servers import RedisServer, free_port
 
-import django
-from django.core.exceptions import ImproperlyConfigured
-from django.db import transaction
-from django.test import TestCase
 from umbel import portal, records
 from umbel.contrib.django.models import Message, Result
 from umbel.contrib.django.project import get_app

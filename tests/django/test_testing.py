@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import TestCase
+
 from umbel import shared_task
 from umbel.contrib.django import ref, testing
 from umbel.testing import TaskRecorder

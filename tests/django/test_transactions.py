@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
-from tests.servers import RedisServer, free_port
-
 from django.db import transaction
 from django.test import TestCase
+from tests.servers import RedisServer, free_port
+
 from umbel import Umbel, current_app, portal, shared_task
 from umbel.contrib.django.transactions import alias_of
 from umbel.errors import BrokerUnavailable

@@ -2,10 +2,9 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib.auth.password_validation import validate_password
 from django.utils.translation import gettext_lazy as _
-
-from django import forms
 
 from .models import User
 

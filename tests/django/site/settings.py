@@ -6,9 +6,8 @@ import os
 import pathlib
 import tempfile
 
-import pymysql
-
 import django
+import pymysql
 
 # MySQL's driver in pure Python, under the name that Django looks for.
 pymysql.version_info = (2, 2, 7, "final", 0)

@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import django
 from asgiref.sync import async_to_sync
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import AppRegistryNotReady, ImproperlyConfigured
 from django.db import connections
 
-import django
 from umbel import integration
 from umbel.contrib.django import conf, hygiene, transactions
 from umbel.contrib.django.outbox import Relay

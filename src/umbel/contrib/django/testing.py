@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from django import test
+
 from umbel.contrib.django.project import get_app
 from umbel.testing import record_tasks
 

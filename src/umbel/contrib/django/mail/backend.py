@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import django
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 from django.db import transaction
 
-import django
 from umbel.contrib.django.conf import IntegrationSettings, integration_settings
 from umbel.contrib.django.mail.delivery import real_backend, send_emails, shown
 from umbel.contrib.django.mail.forms import EmailTooLarge, Form, to_form, weight

@@ -7,11 +7,11 @@ import random
 import smtplib
 from typing import Any
 
+import django
 import msgspec
 from django.core.mail.backends.base import BaseEmailBackend
 from django.utils.module_loading import import_string
 
-import django
 from umbel.contrib.django.conf import integration_settings
 from umbel.contrib.django.mail.forms import Form, message_from, message_id_of
 from umbel.core.policy import backoff

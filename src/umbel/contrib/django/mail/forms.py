@@ -14,13 +14,13 @@ from email.mime.base import MIMEBase
 from email.utils import formatdate, make_msgid, parseaddr
 from typing import Any
 
+import django
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.core.mail.message import BadHeaderError, EmailAlternative, EmailAttachment
 from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 
-import django
 from umbel.errors import CallError
 
 __all__ = ["EmailTooLarge", "message_from", "message_id_of", "to_form", "weight"]

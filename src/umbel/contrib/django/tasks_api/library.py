@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 import django
+
 from umbel.errors import ConfigurationError
 
 __all__ = [
