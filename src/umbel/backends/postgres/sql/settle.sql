@@ -71,9 +71,9 @@ WITH clock AS MATERIALIZED (
     RETURNING task_id
 ), told AS MATERIALIZED (
     SELECT count(pg_notify('umbel', 'm' || queue)) FROM (SELECT queue FROM sent UNION SELECT queue FROM back) AS filled
-    WHERE %(surely)s OR NOT EXISTS (
-        SELECT 1 FROM umbel_message WHERE shelf = 0 AND umbel_message.queue = filled.queue
-    )
+    WHERE %(surely)s OR (
+        SELECT id FROM umbel_message WHERE shelf = 0 AND umbel_message.queue = filled.queue LIMIT 1
+    ) IS NULL
     UNION ALL
     SELECT count(pg_notify('umbel', CASE WHEN octet_length(ids) < 7900 THEN 'r' || ids ELSE 'r' END))
     FROM (

@@ -16,7 +16,7 @@ MYSQL = [
         for shelf in ("waiting", "scheduled", "held", "parked", "dead")
     ),
     "CREATE INDEX umbel_message_turn ON umbel_message (shelf, queue, turn, id)",
-    "CREATE INDEX umbel_message_due ON umbel_message (shelf, due)",
+    "CREATE INDEX umbel_message_due ON umbel_message (shelf, due, queue)",
     "CREATE INDEX umbel_message_lease ON umbel_message (lease_until)",
 ]
 
