@@ -10,11 +10,9 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.parse
@@ -23,8 +21,6 @@ from http.cookies import SimpleCookie
 from typing import Any
 
 from aiosmtpd.controller import Controller
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from tests.django.project import PATIENCE, Program, eventually
 from tests.servers import free_port
 
@@ -205,39 +201,3 @@ class Visitor:
         answer, text, took = self._ask("POST", path, body)
         assert answer.status in (200, 302), text
         return answer.headers.get("Location", ""), took
-
-
-@contextlib.contextmanager
-def chromium(language: str = "en") -> Iterator[webdriver.Chrome]:
-    """Debian's Chromium without a screen and without a past."""
-    folder = tempfile.mkdtemp(prefix="chromium-")
-    options = webdriver.ChromeOptions()
-    options.binary_location = _installed("chromium")
-    for flag in (
-        *(
-            "headless=new",
-            "no-sandbox",
-            "disable-gpu",
-            "disable-quic",
-            "no-first-run",
-            "disable-dev-shm-usage",
-        ),
-        *("disable-background-networking", "disable-component-update", "disable-sync"),
-        *(f"user-data-dir={folder}", f"accept-lang={language}", "window-size=1100,800"),
-    ):
-        options.add_argument(f"--{flag}")
-    try:
-        browser = webdriver.Chrome(options=options, service=Service(_installed("chromedriver")))
-        try:
-            browser.set_page_load_timeout(PATIENCE)
-            yield browser
-        finally:
-            browser.quit()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _installed(program: str) -> str:
-    found = shutil.which(program)
-    assert found, f"{program} is not installed; as root: apt-get install chromium chromium-driver"
-    return found

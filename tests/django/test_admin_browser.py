@@ -11,7 +11,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
-from tests.django.mxonline_rig import chromium
+from tests.django.browser import chromium, click
 
 from umbel import Umbel, portal
 from umbel.backends.memory import forget_memory
@@ -59,21 +59,6 @@ def said(browser: webdriver.Chrome) -> str:
     )
 
 
-def follow(browser: webdriver.Chrome, element: Any) -> None:
-    """Click, and wait for the next page."""
-    page = browser.find_element(By.TAG_NAME, "html")
-    element.click()
-    WebDriverWait(browser, PATIENCE).until(lambda _: _is_gone(page))
-
-
-def _is_gone(element: Any) -> bool:
-    try:
-        element.is_enabled()
-    except Exception as exc:  # noqa: BLE001 - how a driver says it differs
-        return "stale" in type(exc).__name__.lower() or "no such" in str(exc).lower()
-    return False
-
-
 @pytest.mark.django_db(transaction=True)
 def test_dead_letters_in_the_browser(app: Umbel, browser: webdriver.Chrome, live_server: Any) -> None:
     User.objects.create_superuser("ada", password="secret")
@@ -85,12 +70,12 @@ def test_dead_letters_in_the_browser(app: Umbel, browser: webdriver.Chrome, live
     browser.find_element(By.NAME, "username").send_keys("ada")
     browser.find_element(By.NAME, "password").send_keys("secret", Keys.ENTER)
     WebDriverWait(browser, PATIENCE).until(lambda browser: browser.find_elements(By.LINK_TEXT, "Messages"))
-    follow(browser, browser.find_element(By.LINK_TEXT, "Messages"))
+    click(browser, browser.find_element(By.LINK_TEXT, "Messages"))
 
     # Filters
-    follow(browser, browser.find_element(By.LINK_TEXT, "Dead letters (3)"))
+    click(browser, browser.find_element(By.LINK_TEXT, "Dead letters (3)"))
     assert "3 messages" in browser.find_element(By.CSS_SELECTOR, ".paginator").text
-    follow(
+    click(
         browser,
         browser.find_element(By.CSS_SELECTOR, "[data-filter-title=task]").find_element(
             By.LINK_TEXT, "shop.pay"
@@ -101,11 +86,11 @@ def test_dead_letters_in_the_browser(app: Umbel, browser: webdriver.Chrome, live
     assert "letter-3" not in table
 
     # A task's page
-    follow(browser, browser.find_element(By.CSS_SELECTOR, "#result_list tbody tr:first-child th a"))
+    click(browser, browser.find_element(By.CSS_SELECTOR, "#result_list tbody tr:first-child th a"))
     text = browser.find_element(By.ID, "umbel-task").text
     for expected in ("shop.pay", "was killed by SIGSEGV", "(7,)", "Dead letters"):
         assert expected in text
-    follow(browser, browser.find_element(By.XPATH, "//button[.='Put back into the queue']"))
+    click(browser, browser.find_element(By.XPATH, "//button[.='Put back into the queue']"))
     assert said(browser) == "1 message was put back into its queue."
     assert shelf_of(app, "letter-1") == "waiting"
 
@@ -114,10 +99,10 @@ def test_dead_letters_in_the_browser(app: Umbel, browser: webdriver.Chrome, live
     box = browser.find_element(By.CSS_SELECTOR, "input[aria-label='Select shop.ship letter-3']")
     box.send_keys(Keys.SPACE)
     Select(browser.find_element(By.NAME, "action")).select_by_visible_text("Delete")
-    follow(browser, browser.find_element(By.CSS_SELECTOR, ".actions button"))
+    click(browser, browser.find_element(By.CSS_SELECTOR, ".actions button"))
     assert "Delete this message for good?" in browser.find_element(By.ID, "content").text
     assert shelf_of(app, "letter-3") == "dead"
-    follow(browser, browser.find_element(By.CSS_SELECTOR, "#content input[type=submit]"))
+    click(browser, browser.find_element(By.CSS_SELECTOR, "#content input[type=submit]"))
     assert said(browser) == "1 message was deleted."
     assert shelf_of(app, "letter-3") is None
     assert shelf_of(app, "letter-2") == "dead"
@@ -127,7 +112,7 @@ def test_dead_letters_in_the_browser(app: Umbel, browser: webdriver.Chrome, live
     WebDriverWait(browser, PATIENCE).until(lambda browser: browser.find_elements(By.ID, "umbel-task"))
     assert "hard time limit" in browser.find_element(By.ID, "umbel-task").text
     browser.get(f"{live_server.url}/admin/umbel/message/letter-1/")
-    follow(browser, browser.find_element(By.CSS_SELECTOR, ".historylink"))
+    click(browser, browser.find_element(By.CSS_SELECTOR, ".historylink"))
     assert "Put back into the queue (dead)" in browser.find_element(By.ID, "change-history").text
 
     # On a phone nothing sticks out.

@@ -21,9 +21,8 @@ import psycopg
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support import expected_conditions
-from selenium.webdriver.support.wait import WebDriverWait
-from tests.django.mxonline_rig import EXAMPLE, MxOnline, Stalling, Visitor, chromium, link_in
+from tests.django.browser import chromium, click, text_of
+from tests.django.mxonline_rig import EXAMPLE, MxOnline, Stalling, Visitor, link_in
 from tests.django.project import PATIENCE, Program, eventually
 from tests.servers import PostgresServer, RedisServer, free_port
 
@@ -86,15 +85,11 @@ class Reader:
         self._press(self._browser.find_element(By.LINK_TEXT, text))
 
     def _press(self, element: webdriver.remote.webelement.WebElement) -> None:
-        page = self._browser.find_element(By.TAG_NAME, "html")
-        element.click()
-        WebDriverWait(self._browser, PATIENCE).until(expected_conditions.staleness_of(page))
+        click(self._browser, element)
         self._look()
 
     def sees(self, text: str) -> None:
-        eventually(
-            lambda: text in self._browser.find_element(By.TAG_NAME, "body").text, f"{text!r} on the page"
-        )
+        eventually(lambda: text in text_of(self._browser), f"{text!r} on the page")
 
     def _look(self) -> None:
         if folder := os.environ.get("MXONLINE_SHOTS"):
