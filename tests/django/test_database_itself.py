@@ -6,7 +6,6 @@ import asyncio
 import os
 import pathlib
 import signal
-import statistics
 import subprocess
 import sys
 import threading
@@ -334,36 +333,20 @@ def test_a_lock_that_somebody_keeps_is_waited_for_and_then_named() -> None:
         assert cursor.fetchone() == (5000,), "the caller's own patience is as it was"
 
 
-# -- quick, and without a busy loop
+# -- without a busy loop
 
 
 @pytest.mark.serial
-def test_an_idle_worker_is_woken_quickly_and_does_nothing_meanwhile(
-    alias: str, tmp_path: pathlib.Path
-) -> None:
-    most = {"default": 0.050, "postgres": 0.010, "mariadb": 0.050}[alias]
+def test_an_idle_worker_keeps_no_processor_busy(alias: str, tmp_path: pathlib.Path) -> None:
+    """How quickly it is woken is in docs/performance.md: a test has no business with a clock."""
     site = Site(tmp_path, f"django://{alias}", environment=environment(tmp_path / "path"))
     with site.worker(app="chaos.jobs", concurrency=1) as worker:
-        for number in range(3):
-            site.call("chaos.jobs.work", number).get(timeout=30)
-        delays = []
-        for number in range(20):
-            time.sleep(0.1)
-            sent = time.monotonic_ns()
-            site.call("chaos.jobs.work", 100 + number).get(timeout=30)
-            line = next(
-                line
-                for line in (site.directory / "ledger").read_text().splitlines()
-                if f" {100 + number} " in line
-            )
-            delays.append((int(line.split()[-1]) - sent) / 1e9)
+        site.call("chaos.jobs.work", 1).get(timeout=30)
         time.sleep(2)  # the looks grow rare
         before, seconds = _cpu(worker.node_pid), 3.0
         time.sleep(seconds)
         used = (_cpu(worker.node_pid) - before) / seconds
     site.close()
-    print(f"{alias}: p50 {statistics.median(delays) * 1000:.1f} ms, idle {used:.1%} of a processor")
-    assert statistics.median(delays) < most
     assert used < (0.15 if alias == "mariadb" else 0.05)
 
 
