@@ -10,7 +10,6 @@ import pathlib
 import re
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import time
@@ -218,18 +217,15 @@ def test_mails_wait_until_the_mail_server_is_back(mxonline: MxOnline, how: str) 
             eventually(lambda: mxonline.unfinished() == [], "an empty queue")
 
 
-@pytest.mark.serial
-@pytest.mark.parametrize("how", ["refuses", "silent"])
-def test_pages_answer_in_milliseconds_while_the_mail_server_is_down(mxonline: MxOnline, how: str) -> None:
-    with outage(mxonline, how), mxonline.worker():
+def test_pages_answer_while_the_mail_server_says_nothing(mxonline: MxOnline) -> None:
+    """Whoever waited for it, here, would wait for ten minutes. (How many milliseconds a call adds to a page is in
+    docs/performance.md.)"""
+    mxonline.env["EMAIL_TIMEOUT"] = "600"
+    with mxonline.site(), mxonline.silent_mail_server(), mxonline.worker():
         visitor = Visitor(mxonline.url)
-        took = []
-        for _ in range(40):
-            where, seconds = visitor.submit("/forget/", email=ADA)
+        for _ in range(20):
+            where, _ = visitor.submit("/forget/", email=ADA)
             assert where == "/mail-sent/"
-            took.append(seconds * 1000)
-        print(f"ms: median {statistics.median(took):.1f}, longest {max(took):.1f}")
-        assert statistics.median(took) < 250
 
 
 @pytest.mark.soak
