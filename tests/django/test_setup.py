@@ -150,3 +150,26 @@ def test_a_task_called_while_django_loads_says_what_to_do(project: Project) -> N
     failed = project.manage("check", check=False)
     assert failed.returncode != 0
     assert "Do not call a task while a module is imported" in failed.stderr
+
+
+def test_a_wrong_setting_is_a_sentence_with_the_nearest_name(project: Project) -> None:
+    project.add_settings("UMBEL = {'task_time_limt': 60}\n")
+    for arguments in (["check"], ["umbel", "worker"], ["umbel", "dev"]):
+        failed = project.manage(*arguments, check=False)
+        assert failed.returncode == 1
+        assert "Did you mean 'task_time_limit'?" in failed.stderr
+    assert "Traceback" not in project.manage("umbel", "worker", check=False).stderr
+
+
+def test_results_where_django_celery_results_had_them(project: Project, redis: RedisServer) -> None:
+    project.write("shop/celery.py", CLASSIC_APP)
+    project.write("shop/__init__.py", "from .celery import app as celery_app\n")
+    project.add_settings(f"CELERY_BROKER_URL = {redis.url()!r}\nCELERY_RESULT_BACKEND = 'django-db'\n")
+    project.manage("migrate", "-v", "0")
+    assert "no issues" in project.manage("check").stdout
+    with project.worker():
+        said = project.python(
+            "from orders.tasks import add\nfrom umbel.contrib.django.models import Result\n"
+            "print(add.delay(2, 3).get(timeout=60), Result.objects.count())"
+        )
+    assert said.stdout.split() == ["5", "1"]

@@ -21,6 +21,7 @@ _MODULES = {
     "unix": ("umbel.backends.redis", "redis"),
     "sentinel": ("umbel.backends.redis", "redis"),
     "django": ("umbel.contrib.django.database", "django"),
+    "django-db": ("umbel.contrib.django.database", "django"),
 }
 
 

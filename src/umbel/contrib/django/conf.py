@@ -13,6 +13,7 @@ win over all of them.
 
 from __future__ import annotations
 
+import difflib
 import functools
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -99,8 +100,9 @@ def project_settings() -> ProjectSettings:
     except msgspec.ValidationError as exc:
         raise ConfigurationError(f"Django's settings for Umbel are wrong: {exc}.") from exc
     umbel = {name: value for name, value in found.values.items() if name not in _INTEGRATION}
-    if umbel.get("result_backend") == "django-db":
-        umbel["result_backend"] = f"django://{integration.database}"
+    results = umbel.get("result_backend")
+    if str(results).startswith("django") or (results is None and umbel.get("broker_url") is None):
+        umbel.setdefault("result_extended", True)  # the admin shows them: name and arguments belong there
     umbel.setdefault("timezone", django_settings.TIME_ZONE)
     return ProjectSettings(
         umbel=umbel,
@@ -151,10 +153,9 @@ def _own_name(text: str, written: str) -> str:
         return name
     if text.upper() in OLD_NAMES:
         return OLD_NAMES[text.upper()]
-    raise ConfigurationError(
-        f"Django's setting {written} is no setting of Umbel. Those of the integration are: "
-        f"{', '.join(sorted(_INTEGRATION))}; all others are in docs/reference/settings.md."
-    )
+    close = difflib.get_close_matches(name, [*_INTEGRATION, *SETTINGS], n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise ConfigurationError(f"Django's setting {written} is no setting of Umbel.{hint}")
 
 
 def _celery_name(written: str) -> str | None:

@@ -27,6 +27,7 @@ from typing import Any
 
 from umbel.backends._sql.broker import SQLBroker
 from umbel.backends._sql.store import SQLStore
+from umbel.contrib.django.conf import integration_settings
 from umbel.contrib.django.database.options import read_options
 from umbel.contrib.django.database.place import place_of
 
@@ -39,5 +40,10 @@ def make_broker(url: str, options: dict[str, Any]) -> SQLBroker:
 
 
 def make_store(url: str, options: dict[str, Any]) -> SQLStore:
-    """The result store that `url` names, not yet open. Raises ``ConfigurationError``."""
+    """The result store that `url` names, not yet open. Raises ``ConfigurationError``.
+
+    ``django-db`` is what django-celery-results calls the database of the project.
+    """
+    if url == "django-db":
+        url = f"django://{integration_settings().database}"
     return SQLStore(place_of(read_options(url, options)))

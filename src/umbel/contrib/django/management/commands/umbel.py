@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandParser, SystemCheckError
 
 from umbel.cli import main
 from umbel.contrib.django.devserver import run_site_and_worker
@@ -37,11 +37,16 @@ class Command(BaseCommand):
         self._run("manage.py umbel", [*args, *arguments], standalone=False)
 
     def _run(self, program: str, arguments: list[str], *, standalone: bool = True) -> None:
+        if arguments[:1] in (["dev"], ["worker"]):
+            try:
+                self.check()
+            except SystemCheckError as exc:
+                if not standalone:
+                    raise
+                self.stderr.write(str(exc))
+                sys.exit(1)
         if arguments[:1] == ["dev"]:
-            self.check()
             sys.exit(run_site_and_worker(arguments[1:]))
-        if arguments[:1] == ["worker"]:
-            self.check()
         main.main(["-A", _APP, *arguments], prog_name=program, standalone_mode=standalone)
 
 
