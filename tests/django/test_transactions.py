@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pathlib
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import django
 import pytest
 from asgiref.sync import async_to_sync
 from django.db import transaction
 from django.test import TestCase
+from tests.django.project import Project
 from tests.servers import RedisServer, free_port
 
 from umbel import Umbel, current_app, portal, shared_task
@@ -162,3 +165,33 @@ def redis_app(redis: RedisServer, settings: Any) -> Iterator[None]:
     settings.UMBEL = {"broker_url": redis.url(), "result_backend": redis.url()}
     yield
     current_app.close()
+
+
+MANY_THREADS = """
+from threading import Thread
+from umbel.contrib.django.models import Message, Result
+from umbel.contrib.django.tasks_api.library import task_backends
+from orders.tasks import add
+
+def send():
+    for number in range(40):
+        add.enqueue(number)
+
+threads = [Thread(target=send) for _ in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(Message.objects.count(), Result.objects.count())
+"""
+
+
+def test_threads_that_enqueue_at_the_same_time_wait_for_one_another(tmp_path: pathlib.Path) -> None:
+    project = Project(tmp_path)
+    library = "django.tasks" if django.VERSION >= (6, 0) else "django_tasks"
+    project.write("orders/tasks.py", f"from {library} import task\n\n@task\ndef add(number):\n    return number\n")
+    project.add_settings(
+        "TASKS = {'default': {'BACKEND': 'umbel.contrib.django.TaskBackend'}}\n"
+        "UMBEL = {'broker_send_timeout': 60, 'broker_transport_options': {'lock_timeout': 60}}\n"
+    )
+    project.manage("migrate", "-v", "0")
+    said = project.python(MANY_THREADS)
+    assert said.stdout.split() == ["160", "160"], said.stderr

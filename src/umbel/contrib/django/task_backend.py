@@ -134,8 +134,10 @@ class TaskBackend(BaseTaskBackend):
                 self._call(app, result, account)
         elif store == queue and waits_for_commit(self._on_commit):
             with transaction.atomic(using=queue):
-                app.store.put_now([_record(app, result, account)])
+                # The message first: it begins with a write. SQLite refuses one that follows a look at once, without
+                # waiting, when somebody else has written meanwhile.
                 self._call(app, result, account)
+                app.store.put_now([_record(app, result, account)])
         else:
             # A record in another store could come later than one of the worker's.
             self._call(app, result, account)
