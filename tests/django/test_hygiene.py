@@ -6,11 +6,13 @@ import pathlib
 from collections.abc import Iterator
 
 import pytest
-from tests.django.project import Project
+from tests.django.project import Project, eventually
 from tests.servers import RedisServer
 
 TASKS = """
-import threading
+import asyncio, threading, time
+from pathlib import Path
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection, transaction
@@ -49,6 +51,38 @@ async def acount():
 async def awrite(name):
     await User.objects.acreate(username=name)
     return await User.objects.filter(username=name).aexists()
+
+HERE = Path(__file__).parent
+
+@shared_task
+async def iterate():
+    found = 0
+    async for user in User.objects.order_by("pk").aiterator(chunk_size=10):
+        found += 1
+        if found == 15:
+            (HERE / "halfway").touch()
+            while not (HERE / "go").exists():
+                await asyncio.sleep(0.01)
+    return found
+
+def _wait_for_go():
+    (HERE / "halfway").touch()
+    while not (HERE / "go").exists():
+        time.sleep(0.01)
+
+@shared_task
+async def block():
+    await sync_to_async(_wait_for_go)()
+    return "went on"
+
+@shared_task
+async def awhich():
+    await User.objects.acount()
+    return await sync_to_async(lambda: id(connection.connection))()
+
+@shared_task
+async def alook():
+    return await sync_to_async(_state)()
 """
 
 
@@ -141,3 +175,37 @@ def test_what_was_opened_before_the_fork_is_not_shared(project: Project) -> None
             "from orders.tasks import look\nprint([look.delay().get(timeout=60)['connection'] for _ in range(6)])"
         )
     assert said.stdout.strip() == str([None] * 6)
+
+
+@pytest.mark.parametrize(("task", "answer"), [("iterate", "30"), ("block", "went on")])
+def test_a_coroutine_does_not_notice_that_others_begin_and_end(
+    project: Project, task: str, answer: str
+) -> None:
+    project.python(
+        "from django.contrib.auth.models import User\n"
+        "User.objects.bulk_create([User(username=f'user-{n}') for n in range(30)])\n"
+    )
+    with project.worker("-P", "asyncio", "-c", "5"), project.program(
+        "manage.py", "shell", "-c", f"from orders.tasks import *\nprint({task}.delay().get(timeout=60))"
+    ) as long:
+        eventually((project.folder / "orders/halfway").exists, "the long task to be in the middle")
+        said = project.python(
+            "from orders.tasks import acount\nprint([acount.delay().get(timeout=30) for _ in range(5)])"
+        )
+        (project.folder / "orders/go").touch()
+        long.wait_for(answer)
+    assert said.stdout.strip() == str([30] * 5)
+
+
+@pytest.mark.parametrize("age", [0, 60])
+def test_connections_of_coroutines_live_as_long_as_conn_max_age_says(project: Project, age: int) -> None:
+    project.add_settings(f"DATABASES['default']['CONN_MAX_AGE'] = {age}\n")
+    with project.worker("-P", "asyncio"):
+        said = project.python(
+            """
+            from orders.tasks import alook, awhich
+            used, after = awhich.delay().get(timeout=60), alook.delay().get(timeout=60)["connection"]
+            print(after is None, after == used)
+            """
+        )
+    assert said.stdout.strip() == ("True False" if age == 0 else "False True")

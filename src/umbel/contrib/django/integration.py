@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import django
@@ -84,13 +84,8 @@ class DjangoIntegration:
             hygiene.tidy_connections()
             hygiene.forget_locale()
 
-    @asynccontextmanager
-    async def around_coroutine(self) -> AsyncIterator[None]:
-        await hygiene.atidy_connections()
-        try:
-            yield
-        finally:
-            await hygiene.atidy_connections()
+    def around_coroutine(self) -> AbstractAsyncContextManager[None]:
+        return hygiene.thread_of_its_own()
 
     def around_test_run(self) -> AbstractContextManager[None]:
         return transactions.as_if_committed()
