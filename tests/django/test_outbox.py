@@ -143,3 +143,121 @@ def test_a_call_that_cannot_be_sent_stays_with_its_reason_and_holds_up_no_other(
             "row = OutboxMessage.objects.get()\nprint(row.tries, bool(row.problem))"
         )
     assert said.stdout.split() == ["1", "True"]
+
+
+def test_the_same_task_id_again_is_another_call(project: Project, redis: RedisServer) -> None:
+    project.python(
+        """
+        from django.db import transaction
+        from orders.tasks import note
+        for word in ("inside", "again"):
+            with transaction.atomic():
+                note.apply_async((word,), task_id="nightly")
+            note.apply_async((f"out-{word}",), task_id="nightly")
+        """
+    )
+    with project.worker("-c", "1"):
+        eventually(lambda: len(notes(project)) >= 4, "four notes")
+    assert sorted(notes(project)) == ["again", "inside", "out-again", "out-inside"]
+
+
+def test_what_is_sent_directly_is_not_remembered_for_long(project: Project, redis: RedisServer) -> None:
+    project.python("from orders.tasks import note\nnote.delay('direct')")
+    keys = redis.command("KEYS", "*dedupe*")
+    assert isinstance(keys, list)
+    assert len(keys) == 1
+    left = redis.command("PTTL", keys[0])
+    assert isinstance(left, int)
+    assert 0 < left <= 600_000
+
+
+def test_a_coroutine_in_a_process_that_has_no_connection_yet_uses_the_box(
+    project: Project, redis: RedisServer
+) -> None:
+    redis.stop()
+    project.python("import asyncio\nfrom orders.tasks import note\nasyncio.run(note.adelay('one'))")
+    assert boxed(project) == 1
+
+
+def test_while_redis_is_known_to_be_away_nobody_is_waited_for(project: Project, redis: RedisServer) -> None:
+    redis.stop()
+    said = project.python(
+        """
+        from django.db import connection, transaction
+        from umbel.contrib.django.models import OutboxMessage
+        from orders.tasks import note
+        note.delay("outside")
+        with transaction.atomic():
+            note.delay("inside")
+            print(len(connection.run_on_commit))
+        print([(row.not_before - row.stored_at).total_seconds() for row in OutboxMessage.objects.all()])
+        """
+    )
+    assert said.stdout.splitlines() == ["0", "[0.0, 0.0]"]
+
+
+def test_a_long_id_fits(project: Project, redis: RedisServer) -> None:
+    said = project.python(
+        """
+        from django.db import transaction
+        from umbel.contrib.django.models import OutboxMessage
+        from orders.tasks import note
+        with transaction.atomic():
+            print(note.apply_async(("one",), task_id="t" * 300).id)
+            row = OutboxMessage.objects.get()
+            print(len(row.dedupe_key) <= 255, len(row.task_id))
+        """
+    )
+    assert said.stdout.split() == ["t" * 300, "True", "255"]
+
+
+def test_the_transaction_of_another_database_does_not_bypass_the_box(
+    project: Project, redis: RedisServer
+) -> None:
+    project.add_settings(
+        "DATABASES['other'] = {'ENGINE': 'django.db.backends.sqlite3', 'NAME': BASE_DIR / 'other.sqlite3'}\n"
+    )
+    redis.stop()
+    project.python(
+        """
+        from django.db import connections, transaction
+        from orders.tasks import note
+        with transaction.atomic(using="other"):
+            note.delay("committed")
+        with transaction.atomic(using="other"), transaction.atomic():
+            note.delay("stored")
+        with transaction.atomic(using="other"):
+            note.delay("rolled back")
+            transaction.set_rollback(True, using="other")
+        """
+    )
+    assert boxed(project) == 2
+
+
+def test_without_autocommit_the_call_is_a_row_of_the_transaction(project: Project, redis: RedisServer) -> None:
+    project.python(
+        """
+        from django.db import transaction
+        from orders.tasks import note
+        transaction.set_autocommit(False)
+        note.delay("rolled back")
+        transaction.rollback()
+        note.delay("one")
+        transaction.commit()
+        """
+    )
+    assert boxed(project) == 1
+    with project.worker():
+        eventually(lambda: notes(project) == ["one"], "the note")
+
+
+def test_a_missing_table_is_found_by_the_check_and_told_of_by_the_call(
+    project: Project, redis: RedisServer
+) -> None:
+    project.manage("migrate", "umbel", "0001", "-v", "0")
+    done = project.manage("check", "--database", "default", check=False)
+    assert "(umbel.E004)" in done.stderr
+    assert "umbel_outbox" in done.stderr
+    done = project.python(CALL, check=False)
+    assert "BrokerUnavailable" in done.stderr
+    assert "run manage.py migrate" in done.stderr

@@ -2,7 +2,7 @@
 
 Between the commit and the sending a process can die, or the broker be away; with an outbox the call is in the database by
 then, and any worker sends it. What was sent, but not taken out of the box before a process died, is sent again, and the
-broker drops it: every message of the box carries a key that the broker remembers for a day.
+broker drops it: every message of the box carries a key of its own that the broker remembers for a day.
 
 A call that is made outside of a transaction is sent directly; when the broker is away it goes into the box instead.
 """
@@ -21,14 +21,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from asgiref.sync import sync_to_async
 from django.apps import apps
-from django.db import Error as DatabaseError
-from django.db import connections, transaction
+from django.db import DatabaseError, InterfaceError, connections, transaction
 from django.db.models import F
 
 from umbel import faults
+from umbel.backends._sql.entries import LONGEST_NAME, short
 from umbel.contrib.django import hygiene
+from umbel.contrib.django.database.errors import in_our_terms, kind_of
 from umbel.core.kombu_json import dump_frame, load_frame
 from umbel.errors import BrokerUnavailable, DecodeError, OperationalError
+from umbel.ids import new_id
 from umbel.ports import Broker, Outgoing
 
 if TYPE_CHECKING:
@@ -41,6 +43,9 @@ logger = logging.getLogger("umbel.outbox")
 
 _REMEMBERED = 24 * 3600.0
 """Seconds for which the broker knows what it has been sent from the box."""
+_IN_DOUBT = 600.0
+"""Seconds for which it knows what was sent directly: a call whose answer was lost lies in the box, too, and is sent from there."""
+_PREFIX = "outbox:"
 _OTHERS = 3.0
 """Seconds for which a message is left to the process that stored it, and that sends it right after its commit."""
 _PAUSE = 1.0
@@ -55,10 +60,17 @@ _SHUNNED = 5.0
 _shun_until = 0.0
 
 
-def store(app: Umbel, batch: Sequence[Outgoing], alias: str) -> None:
-    """Put `batch` into the box, in the transaction of this thread; it is sent right after the commit, or by a worker."""
-    keyed = [_keyed(out) for out in batch]
-    ids = _insert(keyed, alias)
+def store(app: Umbel, batch: Sequence[Outgoing], alias: str, *, managed: bool = True) -> None:
+    """Put `batch` into the box, in the transaction of this thread; it is sent right after the commit, or by a worker.
+
+    Not `managed`: Django does not know when the transaction ends, and a worker sends it. Raises BrokerUnavailable when the
+    table is missing or the database refuses.
+    """
+    keyed = [_keyed(out, _REMEMBERED) for out in batch]
+    if not managed or time.monotonic() < _shun_until:
+        _insert(keyed, alias)
+        return
+    ids = _insert(keyed, alias, left_alone=_OTHERS)
     transaction.on_commit(partial(_send_after_commit, app, keyed, ids, alias), using=alias, robust=True)
 
 
@@ -66,7 +78,7 @@ def send_or_store(
     app: Umbel, batch: Sequence[Outgoing], options: Mapping[str, Any] | None, alias: str
 ) -> None:
     """Send `batch`; put it into the box when the broker is away. Raises BrokerUnavailable when that is refused for good."""
-    keyed = [_keyed(out) for out in batch]
+    keyed = [_keyed(out, _IN_DOUBT) for out in batch]
     if time.monotonic() >= _shun_until:
         try:
             app.client.send_now(keyed, options)
@@ -76,7 +88,7 @@ def send_or_store(
             _shun(exc)
         else:
             return
-    _insert(keyed, alias)
+    _insert([_keyed(out, _REMEMBERED) for out in keyed], alias)
 
 
 def _send_after_commit(app: Umbel, batch: Sequence[Outgoing], ids: Sequence[int], alias: str) -> None:
@@ -98,12 +110,12 @@ def _shun(exc: BrokerUnavailable) -> None:
     logger.warning("Calls wait in the outbox, and workers will send them: %s", exc)
 
 
-def _keyed(out: Outgoing) -> Outgoing:
-    """`out` with a key by which the broker knows it again; a key of the caller's own does the same."""
-    if out.dedupe_key is not None:
-        return out
-    key = f"outbox:{out.frame.task_id}:{out.frame.headers.get('retries', 0)}"
-    return msgspec.structs.replace(out, dedupe_key=key, dedupe_window=_REMEMBERED)
+def _keyed(out: Outgoing, window: float) -> Outgoing:
+    """`out` with a key by which the broker knows this very call for `window` seconds; a key of the caller's own does the same."""
+    key = out.dedupe_key
+    if key is not None and not key.startswith(_PREFIX):
+        return msgspec.structs.replace(out, dedupe_key=short(key))
+    return msgspec.structs.replace(out, dedupe_key=key or f"{_PREFIX}{new_id()}", dedupe_window=window)
 
 
 # --------------------------------------------------------------------------------------------------- the table
@@ -114,7 +126,8 @@ def _model() -> type[OutboxMessage]:
     return model
 
 
-def _insert(batch: Iterable[Outgoing], alias: str) -> list[int]:
+def _insert(batch: Iterable[Outgoing], alias: str, *, left_alone: float = 0.0) -> list[int]:
+    """`left_alone`: seconds in which no worker looks at it. Raises BrokerUnavailable and StoreFull."""
     model, now = _model(), datetime.now(UTC)
     rows = [
         model(
@@ -123,20 +136,30 @@ def _insert(batch: Iterable[Outgoing], alias: str) -> list[int]:
             due=None if out.due_in is None else now + timedelta(seconds=out.due_in),
             dedupe_key=out.dedupe_key or "",
             dedupe_window=out.dedupe_window,
-            task=out.frame.task_name,
-            task_id=out.frame.task_id,
+            task=out.frame.task_name[:LONGEST_NAME],
+            task_id=out.frame.task_id[:LONGEST_NAME],
             stored_at=now,
-            not_before=now + timedelta(seconds=_OTHERS),
+            not_before=now + timedelta(seconds=left_alone),
             problem="",
             frame=dump_frame(out.frame, routing_key=out.queue),
         )
         for out in batch
     ]
-    if connections[alias].features.can_return_rows_from_bulk_insert:
-        model.objects.using(alias).bulk_create(rows)
-    else:
-        for row in rows:
-            row.save(using=alias, force_insert=True)
+    connection = connections[alias]
+    try:
+        if connection.features.can_return_rows_from_bulk_insert:
+            model.objects.using(alias).bulk_create(rows)
+        else:
+            with transaction.atomic(using=alias, savepoint=False):
+                for row in rows:
+                    row.save(using=alias, force_insert=True)
+    except (DatabaseError, InterfaceError) as exc:
+        kind, vendor = kind_of(exc, connection.vendor), connection.vendor
+        error = in_our_terms(exc, kind, alias=alias, vendor=vendor, unavailable=BrokerUnavailable)
+        if error is None:
+            raise
+        error.refused = True
+        raise error from exc
     return [row.pk for row in rows]
 
 
@@ -176,7 +199,7 @@ class Relay:
             await asyncio.sleep(pause * random.uniform(0.7, 1.3))
             try:
                 sent = await self.send_waiting()
-            except (DatabaseError, OperationalError) as exc:
+            except (DatabaseError, InterfaceError, OperationalError) as exc:
                 if not failing:
                     logger.warning("The outbox cannot be emptied: %s It is tried again.", exc)
                 pause, failing = min(pause * 2, _LONGEST_PAUSE), True
