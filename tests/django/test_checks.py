@@ -25,6 +25,8 @@ WRONG = [
     ("DEBUG = False\nUMBEL = {'task_always_eager': True}", "umbel.W004", "task_always_eager"),
     ("UMBEL = {'outbox': True}", "umbel.W005", "outbox"),
     ("DATABASES['default']['NAME'] = ':memory:'", "umbel.W006", "in memory"),
+    ("", "umbel.W007", "IMMEDIATE"),
+    ("UMBEL = {'broker_url': 'django://'}", "umbel.W007", "'default'"),
 ]
 
 
@@ -50,6 +52,7 @@ def test_what_is_wrong_is_found_with_a_hint(project: Project, settings: str, id:
 
 
 def test_missing_tables_are_found_where_the_database_may_be_asked(project: Project) -> None:
+    project.add_settings("DATABASES['default']['OPTIONS']['transaction_mode'] = 'IMMEDIATE'\n")
     assert "no issues" in project.manage("check").stdout
     done = project.manage("check", "--database", "default", check=False)
     assert "(umbel.E004)" in done.stderr

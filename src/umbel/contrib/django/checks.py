@@ -11,6 +11,7 @@ umbel.W003  pickle is accepted: whoever reaches the broker can run code
 umbel.W004  tasks run in the request (``task_always_eager``)
 umbel.W005  an outbox for a queue that needs none
 umbel.W006  the database is in memory, where workers do not see it
+umbel.W007  transactions of SQLite that read first and write later fail beside workers
 =========  ========================================================================
 """
 
@@ -120,6 +121,17 @@ def _unusable(found: ProjectSettings) -> Iterator[CheckMessage]:
             hint="Give DATABASES a file, or set broker_url.",
             id="umbel.W006",
         )
+    options = connection.settings_dict.get("OPTIONS") or {}
+    if connection.vendor == "sqlite" and str(options.get("transaction_mode")).upper() not in _WRITERS:
+        yield Warning(
+            f"The queue lies in the SQLite database {queue!r}, whose transactions begin as readers: one that reads and then "
+            'calls a task, or writes, fails at once ("database is locked") when a worker has written in between.',
+            hint=f'DATABASES[{queue!r}]["OPTIONS"] = {{"transaction_mode": "IMMEDIATE"}}; see docs/guides/django.md.',
+            id="umbel.W007",
+        )
+
+
+_WRITERS = ("IMMEDIATE", "EXCLUSIVE")
 
 
 def _in_memory(name: str) -> bool:
@@ -136,7 +148,11 @@ def check_tables(
         return []  # it asks first, and would never get to making them
     try:
         app = get_app()
-        used = {alias_of(app.broker_url), alias_of(app.result_url or "")} & set(databases or ())
+        used = {alias_of(app.broker_url), alias_of(app.result_url or "")}
+        settings = project_settings().integration
+        if settings.outbox:
+            used.add(settings.database)
+        used &= set(databases or ())
     except ConfigurationError:
         return []  # check_settings says it
     problems: list[CheckMessage] = []
