@@ -10,6 +10,7 @@ import socket
 import time
 import types
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -732,3 +733,14 @@ def test_preparing_a_plain_call_does_little(app: Umbel) -> None:
     profile.disable()
     assert prepared_call.result.id
     assert pstats.Stats(profile).total_calls / 100 < 60  # type: ignore[attr-defined]
+
+
+def test_a_sending_thread_that_cannot_be_started_is_free_again(app: Umbel) -> None:
+    senders = app.client._senders
+    assert senders.take()
+    usual, senders._pool = senders._pool, ThreadPoolExecutor(1)
+    senders._pool.shutdown()  # as when the interpreter ends
+    with pytest.raises(RuntimeError):
+        asyncio.run(senders.run(lambda: None))
+    senders._pool = usual
+    assert sum(senders.take() for _ in range(5)) == 4
