@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import connection as default_connection
 from django.db import connections, transaction
@@ -23,7 +24,7 @@ from umbel.contrib.django.database.statements import folder_of, statements_of
 from umbel.contrib.django.models import Message, Result
 from umbel.errors import BrokerUnavailable, ConfigurationError, EncodeError, StoreUnavailable
 from umbel.ports import Ack, Broker, Delivery, Outgoing, ResultStore
-from umbel.testing.conformance.harness import LONG, drain, in_forked_child, record, task
+from umbel.testing.conformance.harness import LONG, PATIENCE, bodies, drain, in_forked_child, record, task
 from worker.harness import Site
 
 ALIASES = ["default", "postgres", "mariadb"]
@@ -32,6 +33,11 @@ ALIASES = ["default", "postgres", "mariadb"]
 def database(alias: str) -> Any:
     mark = pytest.mark.django_db(transaction=True, databases=[alias], available_apps=["umbel.contrib.django"])
     return pytest.param(alias, marks=mark)
+
+
+ON_POSTGRES = pytest.mark.django_db(
+    transaction=True, databases=["postgres"], available_apps=["umbel.contrib.django"]
+)
 
 
 @pytest.fixture(params=[database(alias) for alias in ALIASES])
@@ -133,6 +139,59 @@ def test_a_commit_wakes_those_who_wait(alias: str, broker: Broker) -> None:
         assert not came
     thread.join(25)
     assert [delivery.frame.task_id for delivery in came if delivery.frame] == ["one"]
+
+
+@pytest.fixture
+def postgres_ear(transactional_db: None) -> Iterator[Any]:
+    """A session that listens as workers do."""
+    where = connections["postgres"].settings_dict
+    names = {"host": "HOST", "port": "PORT", "user": "USER", "dbname": "NAME"}
+    with psycopg.connect(autocommit=True, **{key: where[name] for key, name in names.items()}) as session:
+        session.execute("LISTEN umbel")
+        yield session
+
+
+def is_told_of_messages(ear: Any) -> bool:
+    return any(said.payload == "mq" for said in ear.notifies(timeout=PATIENCE))
+
+
+@ON_POSTGRES
+def test_a_send_tells_those_who_wait_even_where_something_waits_already(postgres_ear: Any) -> None:
+    """That may be taken before the commit, and then nobody else would look for what was stored beside it."""
+    broker = open_broker("django://postgres")
+    broker.send_now([task("first")])
+    assert is_told_of_messages(postgres_ear)
+
+    async def take() -> list[str]:
+        await broker.open()
+        taken = await drain(broker, 1)
+        await broker.close()
+        return bodies(taken)
+
+    with connections["postgres"].cursor() as cursor:
+        cursor.execute("BEGIN")  # a statement that takes long to commit
+        broker.send_now([task("second")])
+        assert asyncio.run(take()) == ["first"]
+        cursor.execute("COMMIT")
+    assert is_told_of_messages(postgres_ear)
+
+
+@ON_POSTGRES
+def test_an_outcome_tells_those_who_wait_even_where_something_waits_already(postgres_ear: Any) -> None:
+    broker = open_broker("django://postgres")
+    broker.send_now([task("first")])
+    assert is_told_of_messages(postgres_ear)
+
+    async def take() -> None:
+        await broker.open()
+        [held] = await drain(broker, 1)
+        await broker.send([task("second")])
+        assert is_told_of_messages(postgres_ear)
+        await broker.settle([Ack(receipt=held.receipt, then=(task("third"),))])
+        await broker.close()
+
+    asyncio.run(take())
+    assert is_told_of_messages(postgres_ear)
 
 
 def test_outside_of_a_transaction_it_is_there_at_once(alias: str, broker: Broker) -> None:

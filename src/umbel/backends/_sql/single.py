@@ -34,9 +34,7 @@ class Single:
     name = "PostgreSQL"
 
     def send(self, database: Database, entries: Sequence[Entry], until: float | None) -> None:
-        database.plainly(
-            lambda session: session.run("send", **_columns(entries), surely=session.joined), until
-        )
+        database.plainly(lambda session: session.run("send", **_columns(entries)), until)
         faults.point("sql.send_written")
 
     def reserve(
@@ -74,7 +72,7 @@ class Single:
         batches = list(_without_repetition(endings, _task_id_of_record))
 
         def work(session: Session) -> set[Token]:
-            found = [session.rows("settle", **_settlement(batch, session)) for batch in batches]
+            found = [session.rows("settle", **_settlement(batch)) for batch in batches]
             return {Token(*row) for rows in found for row in rows}
 
         live = database.plainly(work) if len(batches) == 1 else database.atomically(work)
@@ -161,7 +159,7 @@ def _record_columns(rows: Sequence[RecordRow]) -> dict[str, Any]:
     }
 
 
-def _settlement(endings: Sequence[Ending], session: Session) -> dict[str, Any]:
+def _settlement(endings: Sequence[Ending]) -> dict[str, Any]:
     gone: list[Token] = []
     back: list[tuple[Token, int]] = []
     aside: list[tuple[Token, int, str, str]] = []
@@ -186,7 +184,6 @@ def _settlement(endings: Sequence[Ending], session: Session) -> dict[str, Any]:
         "aside_shelves": [shelf for _, shelf, _, _ in aside],
         "aside_reasons": [reason for _, _, reason, _ in aside],
         "aside_tasks": [task for *_, task in aside],
-        "surely": session.joined,
         **_columns([entry for each in endings for entry in each.entries]),
         **_record_columns([each.record for each in endings if each.record is not None]),
     }

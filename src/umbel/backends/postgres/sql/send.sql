@@ -1,8 +1,7 @@
 -- Store messages, but for those whose key is remembered, and tell who waits for them.
 -- queues, priorities, bases (of the turns), delays, task_ids, tasks, frames, keys (NULL: none), windows, afters (unused):
--- one array each; surely: tell in any case.
--- Where something waits already, those who wait have been told of that (a look into the index, never a join: see LIMIT). Not so in a transaction of the caller's, whose
--- end may be far.
+-- one array each.
+-- They are told even where something waits already: that may be taken before this commits, and then nobody would look again.
 WITH clock AS MATERIALIZED (
     SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now
 ), wanted AS (
@@ -30,6 +29,3 @@ WITH clock AS MATERIALIZED (
     RETURNING queue
 )
 SELECT count(pg_notify('umbel', 'm' || queue)) FROM (SELECT DISTINCT queue FROM sent) AS filled
-WHERE %(surely)s OR (
-    SELECT id FROM umbel_message WHERE shelf = 0 AND umbel_message.queue = filled.queue LIMIT 1
-) IS NULL

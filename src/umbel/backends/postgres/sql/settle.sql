@@ -2,7 +2,7 @@
 -- Deliveries that are over (gone_ids, gone_tokens), given back (back_ids, back_tokens, back_taken: deliveries to take
 -- back), and parked or buried (aside_ids, aside_tokens, aside_shelves, aside_reasons, aside_tasks: '' as before). No
 -- delivery twice.
--- Messages as in `send`; each is stored if the delivery of the row named in afters was live.
+-- Messages as in `send`, those who wait are told as there; each is stored if the delivery of the row named in afters was live.
 -- Records (result_ids, no id twice, result_states, result_ttls, result_payloads, result_afters), in the same way.
 -- Row: id, token of a delivery that was live
 -- The constants are those of a turn: a step of priority, and the way to the front.
@@ -71,9 +71,6 @@ WITH clock AS MATERIALIZED (
     RETURNING task_id
 ), told AS MATERIALIZED (
     SELECT count(pg_notify('umbel', 'm' || queue)) FROM (SELECT queue FROM sent UNION SELECT queue FROM back) AS filled
-    WHERE %(surely)s OR (
-        SELECT id FROM umbel_message WHERE shelf = 0 AND umbel_message.queue = filled.queue LIMIT 1
-    ) IS NULL
     UNION ALL
     SELECT count(pg_notify('umbel', CASE WHEN octet_length(ids) < 7900 THEN 'r' || ids ELSE 'r' END))
     FROM (
