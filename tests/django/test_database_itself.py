@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 from django.db import connection as default_connection
@@ -23,7 +24,7 @@ from umbel.backends import open_broker, open_store
 from umbel.contrib.django.database.statements import folder_of, statements_of
 from umbel.contrib.django.models import Message, Result
 from umbel.errors import BrokerUnavailable, ConfigurationError, EncodeError, StoreUnavailable
-from umbel.ports import Ack, Broker, Delivery, Outgoing, ResultStore
+from umbel.ports import Ack, Broker, Delivery, Outgoing, ResultStore, Signal
 from umbel.testing.conformance.harness import LONG, PATIENCE, bodies, drain, in_forked_child, record, task
 from worker.harness import Site
 
@@ -262,6 +263,46 @@ def test_a_process_killed_inside_its_transaction_leaves_nothing_behind(
     assert done.returncode == -signal.SIGKILL
     broker.send_now([task("two")])
     assert waiting(alias) == ["two"]
+
+
+# -- signals
+
+
+@pytest.mark.parametrize("alias", [database("postgres"), database("mariadb")], indirect=True)
+def test_a_signal_that_is_committed_after_a_later_one_is_heard(alias: str, broker: Broker) -> None:
+    """A number is given at the INSERT, and what has the smaller one may be seen last."""
+    connections[alias].ensure_connection()
+    raw: Any = connections[alias].connection  # Django's own may not be used on an event loop
+    heard: list[str] = []
+
+    async def listen() -> None:
+        async for each in broker.signals():
+            heard.extend(each.ids)
+
+    async def publish_until_heard(name: str) -> None:
+        """Again and again: it may not listen yet."""
+        async with asyncio.timeout(PATIENCE):
+            while name not in heard:
+                await broker.publish(Signal(kind="revoke", ids=[name]))
+                await asyncio.sleep(0.05)
+
+    async def scenario() -> None:
+        await broker.open()
+        await broker.publish(Signal(kind="revoke", ids=["before"]))
+        with raw.cursor() as cursor:
+            cursor.execute("BEGIN")
+            late = msgspec.msgpack.encode(Signal(kind="revoke", ids=["late"]))
+            cursor.execute(statements_of(connections[alias].vendor)["publish"], {"signal": late})
+            listening = asyncio.create_task(listen())
+            await publish_until_heard("usual")
+            cursor.execute("COMMIT")
+        await publish_until_heard("last")
+        listening.cancel()
+        await asyncio.wait([listening])
+        await broker.close()
+
+    asyncio.run(scenario())
+    assert [heard.count(name) for name in ("before", "late")] == [0, 1], heard
 
 
 # -- forks

@@ -195,8 +195,8 @@ class SQLBroker:
 
     async def signals(self) -> AsyncIterator[Signal]:
         wakeup = Wakeup()
-        last = await self._jobs.run(presence.last_signal)
-        feed = presence.SignalFeed(last, wakeup.set)
+        earlier = await self._jobs.run(presence.signal_ids)
+        feed = presence.SignalFeed(earlier, wakeup.set)
         with self.place.ear.listening("signals", feed):
             while True:
                 await wakeup.wait(float("inf"))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 
 import msgspec
 
@@ -13,10 +14,12 @@ from umbel.backends._sql.records import PRUNE_AT_ONCE, prune_some
 from umbel.errors import OperationalError
 from umbel.ports import NodeInfo, Signal
 
-__all__ = ["SignalFeed", "announce", "last_signal", "nodes", "publish"]
+__all__ = ["SignalFeed", "announce", "nodes", "publish", "signal_ids"]
 
 SIGNALS_KEPT = 60.0
 """Seconds. Who listens reads them within milliseconds."""
+LATE = 15.0
+"""Seconds by which a signal may be committed after one with a greater number, and still be heard."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_node = msgspec.msgpack.Decoder(NodeInfo).decode
@@ -54,31 +57,47 @@ def publish(database: Database, signal: Signal) -> None:
     database.plainly(lambda session: session.run("publish", signal=data))
 
 
-def last_signal(database: Database) -> int:
-    """The number of the latest signal: later ones are greater."""
-    [(number,)] = database.plainly(lambda session: session.rows("last_signal"))
-    return int(number)
+def signal_ids(database: Database) -> list[int]:
+    """The numbers of the signals that can be seen now."""
+    return [number for (number,) in database.plainly(lambda session: session.rows("signal_ids"))]
 
 
 class SignalFeed:
-    """A listener that collects the signals after `last`, and calls `wake` when there are some."""
+    """A listener that collects all signals but `earlier` ones, and calls `wake` when there are some.
 
-    def __init__(self, last: int, wake: Callable[[], None]) -> None:
-        self._last = last
+    Servers give numbers in order, but commit as it comes: after one signal, one with a smaller number may appear.
+    """
+
+    def __init__(self, earlier: Collection[int], wake: Callable[[], None]) -> None:
+        self._floor = 0
+        """Nothing new comes up to this number."""
+        self._seen = dict.fromkeys(earlier, time.monotonic())
+        """Those above it that were read, and when."""
         self._wake = wake
         self._lock = threading.Lock()
         self._news: list[Signal] = []
 
     def __call__(self, database: Database, about: object) -> None:
         try:
-            rows = database.plainly(lambda session: session.rows("signals_since", last=self._last))
+            rows = database.plainly(lambda session: session.rows("signals_since", last=self._floor))
         except OperationalError:
             return  # the next look sees them all
-        if rows:
+        now = time.monotonic()
+        news = [_decode_signal(bytes(data)) for number, data in rows if number not in self._seen]
+        for number, _ in rows:
+            self._seen.setdefault(number, now)
+        self._raise_floor(now - LATE)
+        if news:
             with self._lock:
-                self._last = rows[-1][0]
-                self._news += [_decode_signal(bytes(data)) for _, data in rows]
+                self._news += news
             self._wake()
+
+    def _raise_floor(self, before: float) -> None:
+        """To the greatest number that was read before that."""
+        floor = max((number for number, at in self._seen.items() if at < before), default=self._floor)
+        if floor > self._floor:
+            self._floor = floor
+            self._seen = {number: at for number, at in self._seen.items() if number > floor}
 
     def take(self) -> list[Signal]:
         """What came since the last time."""

@@ -1,2 +1,0 @@
--- A number that no earlier signal exceeds.
-SELECT coalesce(max(id), 0) FROM umbel_signal

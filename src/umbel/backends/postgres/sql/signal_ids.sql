@@ -1,0 +1,2 @@
+-- The signals that there are. Row: id
+SELECT id FROM umbel_signal
