@@ -31,6 +31,11 @@ CONFLICTS = 10
 """Attempts at a transaction that collides with others."""
 BEGIN = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "BEGIN ISOLATION LEVEL READ COMMITTED", "mysql": "BEGIN"}
 
+LOST = (
+    "The transaction around this call can only be rolled back now, and Django refuses further queries in it; where it is to "
+    "go on without the call, give that an atomic() of its own."
+)
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -159,9 +164,12 @@ class DjangoDatabase:
                 exc, kind, alias=self.options.alias, vendor=vendor, unavailable=self.unavailable
             )
             if found is None:
+                _mark_if_lost(connection, joined=joined)
                 raise exc
             error = found
-        # Trying again is of no use in the caller's transaction: that is lost.
+        if _mark_if_lost(connection, joined=joined):
+            error.args = (f"{error} {LOST}",)
+        # Trying again is of no use in the caller's transaction.
         error.refused = joined
         error.in_doubt = not joined and connection is not None and kind is Kind.AWAY
         raise error from exc
@@ -187,6 +195,18 @@ class DjangoDatabase:
             _roll_back(connection)
             raise
         return result
+
+
+def _mark_if_lost(connection: BaseDatabaseWrapper | None, *, joined: bool) -> bool:
+    """After an error: let Django know if the caller's transaction is lost. Otherwise somebody who catches the error could
+    commit what comes after it, without what came before."""
+    if connection is None or not joined:
+        return False
+    raw: Any = connection.connection
+    if connection.vendor == "sqlite" and raw is not None and raw.in_transaction:
+        return False  # it undoes the statement alone
+    connection.needs_rollback = True
+    return True
 
 
 def _execute(connection: BaseDatabaseWrapper, sql: str) -> None:
