@@ -6,19 +6,22 @@ from typing import ClassVar
 
 from django.db import migrations
 
-from umbel.contrib.django.migrations._vendor import VendorSQL
+from umbel.contrib.django.migrations._vendor import VendorIndexes, VendorSQL
 
 TABLES = ("message", "result", "queue", "dedupe", "revoked", "node", "signal", "boot", "outbox")
 # Without conditions, which MySQL does not know, an index for each shelf is of no use: one serves them all.
-MYSQL = [
-    *(
-        f"ALTER TABLE umbel_message DROP INDEX umbel_message_{shelf}"
-        for shelf in ("waiting", "scheduled", "held", "parked", "dead")
-    ),
-    "CREATE INDEX umbel_message_turn ON umbel_message (shelf, queue, turn, id)",
-    "CREATE INDEX umbel_message_due ON umbel_message (shelf, due, queue)",
-    "CREATE INDEX umbel_message_lease ON umbel_message (lease_until)",
-]
+OLD = {
+    "umbel_message_waiting": ["queue", "turn", "id"],
+    "umbel_message_scheduled": ["due", "queue"],
+    "umbel_message_held": ["lease_until", "queue"],
+    "umbel_message_parked": ["task"],
+    "umbel_message_dead": ["queue", "since"],
+}
+NEW = {
+    "umbel_message_turn": ["shelf", "queue", "turn", "id"],
+    "umbel_message_due": ["shelf", "due", "queue"],
+    "umbel_message_lease": ["lease_until"],
+}
 
 
 def exact_text(collation: str) -> list[str]:
@@ -32,6 +35,8 @@ class Migration(migrations.Migration):
     dependencies: ClassVar = [("umbel", "0002_outbox")]
 
     operations: ClassVar = [
-        VendorSQL("mysql", [*exact_text("utf8mb4_0900_bin"), *MYSQL]),
-        VendorSQL("mariadb", [*exact_text("utf8mb4_nopad_bin"), *MYSQL]),
+        VendorSQL("mysql", exact_text("utf8mb4_0900_bin")),
+        VendorSQL("mariadb", exact_text("utf8mb4_nopad_bin")),
+        VendorIndexes("mysql", "umbel_message", OLD, NEW),
+        VendorIndexes("mariadb", "umbel_message", OLD, NEW),
     ]
