@@ -38,43 +38,63 @@ class Statement:
                 sock.shutdown(socket.SHUT_RDWR)
 
     def over(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 class Breaker:
     """One for a process."""
 
     def __init__(self) -> None:
-        self.begin_anew()
+        self._begin()
 
-    def begin_anew(self) -> None:
-        """Also in a forked child, which has not inherited the thread."""
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self._under_way: set[Statement] = set()
         self._some = threading.Event()
         self._runs = False
 
+    def before_fork(self) -> None:
+        """No copy of a descriptor is made meanwhile that the child would not know of."""
+        self._lock.acquire()
+
+    def after_in_parent(self) -> None:
+        self._lock.release()
+
+    def after_in_child(self) -> None:
+        """It has not inherited the thread, and must not hold the connections of its parent open."""
+        for statement in self._under_way:
+            statement.over()
+        self._begin()
+
     @contextmanager
     def within(self, seconds: float, descriptor: int | None) -> Iterator[Statement]:
         """Meanwhile the socket of that `descriptor` is shut down when so many seconds have passed. None: there is no socket."""
-        # A copy of the descriptor: the number of one that was closed is soon that of something else.
-        statement = Statement(None if descriptor is None else os.dup(descriptor), seconds)
-        if descriptor is not None:
-            self._add(statement)
+        statement = self._begun(seconds, descriptor)
         try:
+            if descriptor is not None:
+                self._watch_over()
             yield statement
         finally:
             with self._lock:
                 self._under_way.discard(statement)
                 statement.over()
 
-    def _add(self, statement: Statement) -> None:
+    def _begun(self, seconds: float, descriptor: int | None) -> Statement:
+        if descriptor is None:
+            return Statement(None, seconds)
         with self._lock:
+            # A copy of the descriptor: the number of one that was closed is soon that of something else.
+            statement = Statement(os.dup(descriptor), seconds)
             self._under_way.add(statement)
+            return statement
+
+    def _watch_over(self) -> None:
+        with self._lock:
             if not self._runs:
-                self._runs = True
                 threading.Thread(target=self._watch, name="umbel cuts what hangs", daemon=True).start()
+                self._runs = True
         self._some.set()
 
     def _watch(self) -> None:
@@ -90,4 +110,8 @@ class Breaker:
 
 
 breaker = Breaker()
-os.register_at_fork(after_in_child=breaker.begin_anew)
+os.register_at_fork(
+    before=breaker.before_fork,
+    after_in_parent=breaker.after_in_parent,
+    after_in_child=breaker.after_in_child,
+)
