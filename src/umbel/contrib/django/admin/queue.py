@@ -6,6 +6,9 @@ from collections.abc import Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import TimeoutError as WaitedTooLong
 from typing import Any, Literal, NamedTuple, TypeVar
 
+from django.db.models import Q
+from django.utils import timezone
+
 from umbel import portal, records
 from umbel.app import Umbel
 from umbel.codecs.results import decode_result
@@ -160,8 +163,11 @@ class Queues:
     def _latest(self, limit: int) -> Sequence[tuple[str, bytes]] | None:
         alias = alias_of(self.app.result_url or "")
         if alias is not None:  # Django's own database, which the model knows
-            latest = Result.objects.using(alias).order_by("-id")[:limit]
-            return [(row.task_id, bytes(row.payload)) for row in latest]
+            kept = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+            latest = (
+                Result.objects.using(alias).filter(kept).order_by("-id").values_list("task_id", "payload")
+            )
+            return [(task_id, bytes(payload)) for task_id, payload in latest[:limit]]
         store = self.app.store
         if not isinstance(store, ListsResults):
             return None
