@@ -433,6 +433,25 @@ def test_each_permission_for_itself(memory_app: Umbel) -> None:
     assert reader.post(RESULTS, {"action": "delete", "selected": "x"}).status_code == 403
 
 
+def test_each_half_of_a_page_to_those_who_may_see_it(memory_app: Umbel) -> None:
+    with memory_app.conf.overridden(result_extended=True), start_worker(memory_app):
+        result = double.apply_async((4111,), argsrepr="('****',)", on_commit=False)
+        assert result.get(timeout=20) == 8222
+    waiting = send(memory_app, "shop.later", countdown=600, argsrepr="('****',)")
+    operator, auditor = person("view_message", name="operator"), person("view_result", name="auditor")
+    for task_id in (result.id, waiting):
+        page = operator.get(f"{MESSAGES}{task_id}/").content.decode()
+        assert "4111" not in page
+        assert "8222" not in page
+    assert operator.get(f"{MESSAGES}{result.id}/").status_code == 404, "nor that there is a result"
+    assert operator.get(MESSAGES, {"q": result.id}).status_code == 200
+    assert "shop.later" in operator.get(f"{MESSAGES}{waiting}/").content.decode()
+    assert "8222" in auditor.get(f"{RESULTS}{result.id}/").content.decode()
+    assert "shop.later" not in auditor.get(f"{RESULTS}{waiting}/").content.decode()
+    both = person("view_message", "view_result", name="both")
+    assert "8222" in both.get(f"{MESSAGES}{result.id}/").content.decode()
+
+
 def test_csrf_and_get(memory_app: Umbel, admin: Client) -> None:
     bury(memory_app, "one")
     key = key_of(memory_app, "one")

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from django.http import HttpRequest
 
 from umbel.contrib.django.admin.describe import SHELF_NAMES
-from umbel.contrib.django.admin.queue import MOST, SHELVES, Queues, Row
+from umbel.contrib.django.admin.queue import MOST, NOTHING_KNOWN, SHELVES, Queues, Row, Sight
 from umbel.errors import UmbelError
 from umbel.ports import Depth, Shelf, Shelved
 
@@ -17,6 +17,7 @@ __all__ = ["MessageList", "ResultList", "selected_messages", "the_message"]
 
 PAGE = 50
 _MOST_CHOICES = 30
+_MESSAGES, _RESULTS = Sight(messages=True, results=False), Sight(messages=False, results=True)
 STATES = ("SUCCESS", "FAILURE", "RETRY", "REVOKED", "STARTED")
 
 
@@ -60,17 +61,17 @@ class MessageList:
         self.most = MOST
 
     @classmethod
-    def of(cls, request: HttpRequest) -> MessageList:
+    def of(cls, request: HttpRequest, may_see: Sight) -> MessageList:
         """What `request` asks for. When the broker is out of reach, ``problem`` says so."""
         found = cls(request.GET)
         try:
-            found._look(Queues())
+            found._look(Queues(), may_see)
         except UmbelError as exc:
             found.problem = str(exc)
         return found
 
-    def _look(self, queues: Queues) -> None:
-        if self.search and queues.known(self.search)[:3] != (None, None, None):
+    def _look(self, queues: Queues, may_see: Sight) -> None:
+        if self.search and queues.known(self.search, may_see) != NOTHING_KNOWN:
             self.exact = self.search
             return
         self.depths = queues.depths()
@@ -157,7 +158,7 @@ class ResultList:
         return found
 
     def _look(self, queues: Queues) -> None:
-        if self.search and queues.known(self.search).result is not None:
+        if self.search and queues.known(self.search, _RESULTS).result is not None:
             self.exact = self.search
             return
         rows = queues.results(MOST)
@@ -215,5 +216,5 @@ def selected_messages(request: HttpRequest, shelf: Shelf) -> list[Shelved]:
 def the_message(request: HttpRequest, shelf: Shelf, task_id: str) -> list[Shelved]:
     """The message that a task's page is about, if it is still on `shelf`."""
     key = request.POST.get("selected", "") if shelf in ("dead", "parked") else ""
-    message = Queues().known("" if task_id == "-" else task_id, shelf=shelf, key=key).message
+    message = Queues().known("" if task_id == "-" else task_id, _MESSAGES, shelf=shelf, key=key).message
     return [message] if message is not None and message.shelf == shelf else []

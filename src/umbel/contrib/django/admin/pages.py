@@ -30,7 +30,8 @@ from umbel.contrib.django.admin.describe import (
     when_iso,
 )
 from umbel.contrib.django.admin.lists import MessageList, ResultList, selected_messages, the_message
-from umbel.contrib.django.admin.queue import SHELVES, Known, Queues
+from umbel.contrib.django.admin.queue import NOTHING_KNOWN, SHELVES, Known, Queues, Sight
+from umbel.contrib.django.models import Message, Result
 from umbel.errors import CallError, UmbelError
 from umbel.ports import Shelf, Shelved
 
@@ -102,13 +103,14 @@ class _QueueAdmin(_ModelAdmin):
     def _task_page(self, request: HttpRequest, task_id: str) -> HttpResponse:
         given = request.GET
         shelf = given.get("shelf", "")
-        known, problem, status = Known(None, None, None, ""), "", 200
+        known, problem, status = NOTHING_KNOWN, "", 200
         try:
             place = shelf if shelf in SHELVES else None
-            known = Queues().known("" if task_id == "-" else task_id, shelf=place, key=given.get("key", ""))
+            task, key = "" if task_id == "-" else task_id, given.get("key", "")
+            known = Queues().known(task, self.sight(request), shelf=place, key=key)
         except UmbelError as exc:
             problem, status = str(exc), 503
-        if not problem and known == Known(None, None, None, ""):
+        if not problem and known == NOTHING_KNOWN:
             status = 404
         context = {
             **self.admin_site.each_context(request),
@@ -147,6 +149,14 @@ class _QueueAdmin(_ModelAdmin):
             for task_id in task_ids
         )
 
+    def sight(self, request: HttpRequest) -> Sight:
+        """What the user may look at; a page shows no more of a call, whichever of the two it belongs to."""
+        return Sight(messages=self._may_view(request, Message), results=self._may_view(request, Result))
+
+    def _may_view(self, request: HttpRequest, model: type[Model]) -> bool:
+        registered = self.admin_site.get_model_admin(model) if self.admin_site.is_registered(model) else None
+        return registered is not None and registered.has_view_permission(request)
+
     def may(self, request: HttpRequest, permission: str) -> bool:
         """Whether the user has the permission ``change`` or ``delete``."""
         has = self.has_delete_permission if permission == "delete" else self.has_change_permission
@@ -175,7 +185,7 @@ class MessageAdmin(_QueueAdmin):
             raise PermissionDenied
         if request.method == "POST":
             return self._act(request)
-        found = MessageList.of(request)
+        found = MessageList.of(request, self.sight(request))
         if found.exact is not None:
             return HttpResponseRedirect(reverse("admin:umbel_message_change", args=[quote(found.exact)]))
         context = {
@@ -354,7 +364,7 @@ class ResultAdmin(_QueueAdmin):
         sent: list[str] = []
         left: list[str] = []
         for task_id in task_ids:
-            meta = queues.known(task_id).result
+            meta = queues.known(task_id, Sight(messages=False, results=True)).result
             try:
                 again = queues.send_again(meta) if meta is not None else None
             except (CallError, TypeError) as exc:

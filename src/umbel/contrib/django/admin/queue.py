@@ -20,7 +20,7 @@ from umbel.errors import BrokerUnavailable, MessageError
 from umbel.ports import Depth, ListsResults, Located, Shelf, Shelved
 from umbel.result import AsyncResult
 
-__all__ = ["MOST", "SHELVES", "Known", "Queues", "Row"]
+__all__ = ["EVERYTHING", "MOST", "NOTHING_KNOWN", "SHELVES", "Known", "Queues", "Row", "Sight"]
 
 T = TypeVar("T")
 
@@ -51,6 +51,17 @@ class Known(NamedTuple):
     result: ResultMeta | None
     problem: str
     """Why there is a result that cannot be shown; else ''."""
+
+
+class Sight(NamedTuple):
+    """What may be looked at: the permission for the one says nothing of the other."""
+
+    messages: bool
+    results: bool
+
+
+EVERYTHING = Sight(messages=True, results=True)
+NOTHING_KNOWN = Known(None, None, None, "")
 
 
 def _far_back(where: Located, task_id: str) -> Shelved | None:
@@ -109,10 +120,12 @@ class Queues:
 
         return self._run(look())
 
-    def known(self, task_id: str, *, shelf: Shelf | None = None, key: str = "") -> Known:
-        """Everything about one call; of several dead letters of one id, that of `key`."""
-        where, message = self._message(task_id, shelf, key)
-        result, problem = self._result(task_id)
+    def known(
+        self, task_id: str, may_see: Sight = EVERYTHING, *, shelf: Shelf | None = None, key: str = ""
+    ) -> Known:
+        """What may be seen of one call; of several dead letters of one id, that of `key`."""
+        where, message = self._message(task_id, shelf, key) if may_see.messages else (None, None)
+        result, problem = self._result(task_id) if may_see.results else (None, "")
         return Known(message, where, result, problem)
 
     def _message(self, task_id: str, shelf: Shelf | None, key: str) -> tuple[Located | None, Shelved | None]:
