@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +90,10 @@ def send(app: Umbel, task: str = "shop.pay", *args: Any, **options: Any) -> str:
     return app.send_task(task, args, on_commit=False, **options).id
 
 
-def reserve(app: Umbel, limit: int = 100) -> list[Delivery]:
+def reserve(app: Umbel, limit: int = 1000, queue: str = "celery") -> list[Delivery]:
     async def hold() -> list[Delivery]:
         await app.broker.open()
-        return list(await app.broker.reserve(["celery"], limit=limit, lease=60, wait=0))
+        return list(await app.broker.reserve([queue], limit=limit, lease=60, wait=0))
 
     return portal.run(hold())
 
@@ -287,6 +289,39 @@ def test_deleting_asks_first(app: Umbel, admin: Client) -> None:
     page = admin.post(MESSAGES, {**given, "confirmed": "1"}, follow=True)
     assert "1 message was deleted." in page.content.decode()
     assert [shelf_of(app, name) for name in ("one", "two")] == [None, "dead"]
+
+
+def test_what_is_selected_is_sought_in_the_queue_of_the_list(
+    app: Umbel, admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("umbel.contrib.django.admin.lists.MOST", 60)
+    for n in range(70):
+        send(app, queue="aa", task_id=f"n{n}")
+    chosen = send(app, queue="zz", priority=-5)
+    assert chosen in admin.get(MESSAGES, {"queue": "zz"}).content.decode()
+    given = {"shelf": "waiting", "queue": "zz", "action": "revoke", "selected": chosen}
+    assert "1 call was revoked" in admin.post(MESSAGES, given, follow=True).content.decode()
+    assert [held.revoked for held in reserve(app, queue="zz")] == [True]
+
+
+def test_dead_letters_that_have_moved_back_are_put_back(
+    app: Umbel, admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Newer ones may come before those that somebody has ticked."""
+    bury(app, "one", "two", "three")
+    keys = {name: key_of(app, name) for name in ("one", "two", "three")}
+    monkeypatch.setattr("umbel.contrib.django.admin.lists.MOST", 1)
+    for name in keys:
+        admin.post(MESSAGES, {"shelf": "dead", "action": "requeue", "selected": keys[name]})
+        assert shelf_of(app, name) == "waiting"
+
+
+def test_a_thousand_are_deleted_at_once(app: Umbel, admin: Client) -> None:
+    bury(app, *(f"dead-{n}" for n in range(1000)))
+    asked = admin.post(MESSAGES, {"shelf": "dead", "action": "delete", "across": "1"}).content.decode()
+    fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', asked))
+    page = admin.post(MESSAGES, {name: unescape(value) for name, value in fields.items()}, follow=True)
+    assert "1000 messages were deleted." in page.content.decode()
 
 
 def test_waiting_calls_are_revoked(app: Umbel, admin: Client) -> None:
