@@ -311,7 +311,7 @@ def test_dead_letters_that_have_moved_back_are_put_back(
     bury(app, "one", "two", "three")
     keys = {name: key_of(app, name) for name in ("one", "two", "three")}
     monkeypatch.setattr("umbel.contrib.django.admin.lists.MOST", 1)
-    for name in keys:
+    for name in ("two", "one", "three"):
         admin.post(MESSAGES, {"shelf": "dead", "action": "requeue", "selected": keys[name]})
         assert shelf_of(app, name) == "waiting"
 
