@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
+import signal
 from collections.abc import Iterator
 
 import pytest
-from tests.django.project import Project
+from tests.django.project import PATIENCE, Project, eventually
 from tests.servers import RedisServer
 
 
@@ -131,6 +133,43 @@ def test_dev_runs_the_site_and_a_worker_and_ends_both(project: Project, redis: R
         called = project.manage("umbel", "call", "orders.tasks.add", "--args", "[2, 3]", "--wait")
         assert called.stdout.strip() == "6"
         assert dev.stop() == 0
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def family(pid: int) -> list[int]:
+    """The process and all that descend from it."""
+    return [pid, *(each for child in children(pid) for each in family(child))]
+
+
+def is_there(pid: int) -> bool:
+    try:
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
+
+
+@pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGKILL])
+def test_dev_leaves_nothing_behind_when_its_terminal_is_closed_or_it_is_killed(
+    project: Project, redis: RedisServer, signum: signal.Signals
+) -> None:
+    project.add_settings(f"UMBEL = {{'broker_url': {redis.url()!r}}}\n")
+    project.env["PYTHONUNBUFFERED"] = "1"
+    with project.program("manage.py", "umbel", "dev", "127.0.0.1:0") as dev:
+        dev.wait_for("development server at")
+        dev.wait_for("ready.")
+        started = family(dev.process.pid)
+        assert len(started) >= 5  # dev, the site and its reloader, the worker and what it runs tasks in
+        try:
+            dev.process.send_signal(signum)
+            dev.process.wait(PATIENCE)
+            eventually(lambda: not any(map(is_there, started)), "the end of the site and the worker")
+        finally:
+            for pid in filter(is_there, started):
+                os.kill(pid, signal.SIGKILL)
 
 
 def test_dev_ends_with_an_error_when_one_of_the_two_cannot_start(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import os
 import signal
 import subprocess
 import sys
@@ -13,11 +16,12 @@ __all__ = ["run_site_and_worker"]
 
 _USAGE = """Usage: manage.py umbel dev [ADDRESS:PORT] [-- WORKER OPTIONS]
 
-Runs the site (runserver) and a worker with --autoreload. Ctrl-C ends both.
+Runs the site (runserver) and a worker with --autoreload. Ctrl-C ends both, and so does closing the terminal.
 
   manage.py umbel dev
   manage.py umbel dev 0.0.0.0:8000 -- -c 1 -l debug
 """
+_PR_SET_PDEATHSIG = 1
 _GRACE = 10.0
 """Seconds that the other one has when one of the two has ended."""
 
@@ -32,8 +36,9 @@ def run_site_and_worker(arguments: Sequence[str]) -> int:
     site, worker = given[:cut], given[cut + 1 :]
     manage = [sys.executable, sys.argv[0]]
     pair = _Pair()
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, pair.stop)
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) is not signal.SIG_IGN:  # nohup wants it to outlive the terminal
+            signal.signal(signum, pair.stop)
     pair.start([*manage, "runserver", *site])
     pair.start([*manage, "umbel", "worker", "--autoreload", "-l", "info", *worker])
     return pair.wait()
@@ -47,7 +52,10 @@ class _Pair:
         self._stopped = False
 
     def start(self, command: list[str]) -> None:
-        self._processes.append(subprocess.Popen(command, start_new_session=True))
+        mine = os.getpid()
+        self._processes.append(
+            subprocess.Popen(command, start_new_session=True, preexec_fn=lambda: _end_with(mine))
+        )
 
     def stop(self, signum: int, frame: FrameType | None) -> None:
         self._stopped = True
@@ -73,3 +81,11 @@ class _Pair:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _end_with(parent: int) -> None:
+    """Where the kernel offers it: SIGTERM for this process when its parent dies, however that happens."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it has died meanwhile
+        os._exit(1)
