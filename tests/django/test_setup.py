@@ -212,3 +212,40 @@ def test_results_where_django_celery_results_had_them(project: Project, redis: R
             "print(add.delay(2, 3).get(timeout=60), Result.objects.count())"
         )
     assert said.stdout.split() == ["5", "1"]
+
+
+def test_a_record_of_a_task_imports_nothing_from_outside_of_the_project(
+    project: Project, redis: RedisServer
+) -> None:
+    project.add_settings(
+        f"UMBEL = {{'broker_url': {redis.url()!r}, 'result_backend': {redis.url()!r}}}\n"
+        "TASKS = {'default': {'BACKEND': 'umbel.contrib.django.TaskBackend'}}\n"
+    )
+    for module in ("elsewhere", "orders/more"):
+        project.write(f"{module}.py", "print(__name__, 'is imported')\n")
+    said = project.python(
+        """
+        from umbel.codecs.results import encode_result
+        from umbel.contrib.django.project import get_app
+        from umbel.contrib.django.tasks_api.library import TaskResultMismatch, task_backends
+        from umbel.core.account import Account
+        from umbel.core.outcome import ResultMeta
+        from umbel.ports import Record
+
+        store = get_app().store
+        for module in ("elsewhere", "orders.more"):
+            account = Account(sent="2026-11-01T00:00:00+00:00", note={}).written()
+            meta = ResultMeta(task_id=module, status="SUCCESS", name=f"{module}.task", account=account)
+            payload = encode_result(meta, "json", None)
+            store.put_now([Record(task_id=module, state="SUCCESS", payload=payload, ttl=60.0)])
+            try:
+                task_backends["default"].get_result(module)
+            except TaskResultMismatch:
+                print(module, "is no task")
+        """
+    )
+    assert said.stdout.splitlines() == [
+        "elsewhere is no task",
+        "orders.more is imported",
+        "orders.more is no task",
+    ]

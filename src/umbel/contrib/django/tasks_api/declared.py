@@ -100,8 +100,10 @@ def umbel_backends() -> dict[str, Any]:
 
 
 def declared(path: str) -> Task[..., Any] | None:
-    """The task that is declared at `path`, whose module is imported for that; None: there is none."""
+    """The task that is declared at `path`, whose module is imported for that if ``may_import`` allows it; None: there is none."""
     if path not in _declared:
+        if not may_import(path):
+            return None
         module, _, name = path.rpartition(".")
         found = getattr(importlib.import_module(module), name, None)
         if not isinstance(found, Task) or found.module_path != path:
@@ -110,11 +112,15 @@ def declared(path: str) -> Task[..., Any] | None:
     return _declared[path]
 
 
-class Finder:
-    """Finds tasks of Django's by name; see ``umbel.registry.TaskFinder``.
+def may_import(path: str) -> bool:
+    """Whether `path`, which came with a message or a record, can be looked for: no module is imported for it that does not belong
+    to an installed application or to the project."""
+    module, _, function = path.rpartition(".")
+    return bool(module) and function.isidentifier() and (module in sys.modules or _is_of_project(module))
 
-    It imports no module that does not belong to an installed application or to the project, whatever a message says.
-    """
+
+class Finder:
+    """Finds tasks of Django's by name; see ``umbel.registry.TaskFinder``."""
 
     def stand_in(self, app: Umbel) -> DjangoTask:
         task = DjangoTask()
@@ -126,8 +132,7 @@ class Finder:
         return task
 
     def may_find(self, name: str) -> bool:
-        module, _, function = name.rpartition(".")
-        return bool(module) and function.isidentifier() and (module in sys.modules or _is_of_project(module))
+        return may_import(name)
 
     def find(self, app: Umbel, name: str) -> DjangoTask | None:
         try:
