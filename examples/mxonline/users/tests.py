@@ -1,6 +1,7 @@
 """What the pages and the tasks of accounts do, without a worker or a mail server."""
 
 import re
+import threading
 from datetime import timedelta
 from smtplib import SMTPRecipientsRefused
 from typing import Any
@@ -9,7 +10,7 @@ from unittest import mock
 from django.core import mail
 from django.core.cache import cache
 from django.core.mail import EmailMessage
-from django.test import Client, override_settings
+from django.test import Client, RequestFactory, override_settings
 from django.utils import timezone
 
 from umbel.contrib.django.testing import TestCase
@@ -122,6 +123,35 @@ class LoginTests(AccountTestCase):
         response = self.post("/login/", {"username": ADA, "password": PASSWORD})
         self.assertContains(response, "wait five minutes")
 
+    def test_strangers_do_not_lock_the_owner_out(self) -> None:
+        for _ in range(throttle.MOST_FAILURES + 1):
+            self.post("/login/", {"username": ADA, "password": "no"}, REMOTE_ADDR="192.0.2.66")
+        self.post("/login/", {"username": ADA, "password": PASSWORD})
+        self.assertContains(self.client.get("/profile/"), ADA)
+
+    def test_the_right_password_clears_the_count(self) -> None:
+        for _ in range(2):
+            for _ in range(throttle.MOST_FAILURES - 1):
+                self.post("/login/", {"username": ADA, "password": "no"})
+            self.post("/login/", {"username": ADA, "password": PASSWORD})
+            self.assertContains(self.client.get("/profile/"), ADA)
+            self.post("/logout/")
+
+    def test_guesses_at_the_same_time_count_each(self) -> None:
+        together, allowed = threading.Barrier(4 * throttle.MOST_FAILURES), []
+        request = RequestFactory().post("/login/")
+
+        def guess() -> None:
+            together.wait()
+            allowed.append(throttle.may_try_password(request, ADA))
+
+        threads = [threading.Thread(target=guess) for _ in range(together.parties)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sum(allowed) == throttle.MOST_FAILURES
+
     def test_the_language_is_kept_with_the_account(self) -> None:
         self.client.login(email=ADA, password=PASSWORD)
         response = self.post("/language/", {"language": "zh-hans", "next": "/profile/"}, follow=True)
@@ -185,6 +215,13 @@ class ChangeOfAddressTests(AccountTestCase):
         self.assertContains(self.confirm(self.code()), "wrong or no longer valid")
         self.ask()
         self.assertContains(self.confirm(self.code()), "Your address is changed")
+
+    def test_codes_are_limited_for_an_account_and_not_only_for_an_address(self) -> None:
+        for n in range(throttle.MOST_CODES):
+            self.ask(f"{n}@example.com")
+            self.confirm("0000")
+        self.ask()
+        self.assertContains(self.confirm(self.code()), "wrong or no longer valid")
 
     def test_an_address_that_is_taken_is_not_told(self) -> None:
         User.objects.create_user("grace@example.com", PASSWORD)

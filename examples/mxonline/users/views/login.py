@@ -16,13 +16,11 @@ from ..models import User
 class LoginForm(AuthenticationForm):
     def clean(self) -> dict[str, object]:
         email = self.cleaned_data.get("username", "")
-        if throttle.is_blocked(email):
+        if not throttle.may_try_password(self.request, email):
             raise ValidationError(_("Too many wrong passwords. Please wait five minutes."))
-        try:
-            return super().clean()
-        except ValidationError:
-            throttle.count_failure(email)
-            raise
+        cleaned = super().clean()
+        throttle.password_was_right(self.request, email)
+        return cleaned
 
 
 class LoginView(views.LoginView):

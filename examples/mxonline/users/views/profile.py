@@ -1,5 +1,7 @@
 """One's own account: change its address by a code that is mailed to the new one."""
 
+from typing import cast
+
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db import IntegrityError, transaction
@@ -8,6 +10,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
+from .. import throttle
 from ..forms import CodeForm, EmailForm
 from ..models import EmailVerifyRecord, User
 from ..tasks import send_register_email
@@ -31,14 +34,15 @@ def new_address(request: HttpRequest) -> HttpResponse:
 
 @login_required
 def confirm_address(request: HttpRequest) -> HttpResponse:
-    email = request.session.get("new_email")
+    user, email = cast(User, request.user), request.session.get("new_email")
     if not email:
         return redirect("users:new_address")
     form = CodeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         record = EmailVerifyRecord.objects.valid("update_email", email=email)
         if (
-            record
+            throttle.may_try_code(user)
+            and record
             and record.guess(form.cleaned_data["code"])
             and record.use()
             and _move(request.user.email, email)

@@ -43,12 +43,12 @@ def activate(request: HttpRequest, code: str) -> HttpResponse:
         return render(request, "users/bad_link.html", {"again": "users:register"}, status=404)
     form = PasswordForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        if throttle.is_blocked(user.email):
+        if not throttle.may_try_password(request, user.email):
             form.add_error(None, _("Too many wrong passwords. Please wait five minutes."))
         elif not user.check_password(form.cleaned_data["password"]):
-            throttle.count_failure(user.email)
             form.add_error("password", _("This is not the password of the registration."))
         elif record.use():
+            throttle.password_was_right(request, user.email)
             user.is_active = True
             user.save(update_fields=["is_active"])
             login(request, user)
