@@ -123,7 +123,7 @@ def test_a_visitor_registers_activates_and_comes_back(mxonline: MxOnline) -> Non
         reader.press("中文")
         reader.follow("个人中心")
         reader.follow("修改")
-        reader.fill(email="new@example.com")
+        reader.fill(email="new@example.com", password="quite another one")
         mail = mxonline.mails(3)[-1]
         assert mail.to == "new@example.com"
         code = re.match(r"(\w{4}) 是您的 MxOnline 验证码", mail.subject)
@@ -131,6 +131,8 @@ def test_a_visitor_registers_activates_and_comes_back(mxonline: MxOnline) -> Non
         reader.fill(code=code[1])
         reader.sees("邮箱已修改。")
         reader.sees("new@example.com")
+        mail = mxonline.mails(4)[-1]
+        assert (mail.to, mail.subject) == (ADA, "您的 MxOnline 账号邮箱已修改")
         assert mxonline.unfinished() == []
 
 

@@ -52,6 +52,16 @@ class PasswordForm(forms.Form):
     )
 
 
+class NewAddressForm(EmailForm):
+    """Whoever finds a browser in which somebody is logged in must not take the account over."""
+
+    password = forms.CharField(
+        label=_("Password"),
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+
 class CodeForm(forms.Form):
     code = forms.CharField(
         label=_("Code"),

@@ -23,13 +23,23 @@ def compose(record: EmailVerifyRecord, language: str | None) -> EmailMessage | N
     elif record.send_type == Type.FORGET:
         context["link"] = settings.SITE_URL + reverse("users:reset", args=[record.code])
     with translation.override(language or (account.language if account else settings.LANGUAGE_CODE)):
-        subject, _, body = render_to_string(f"users/mail/{name}.txt", context).partition("\n")
+        return _mail(f"users/mail/{name}.txt", context, record.email, record.request)
+
+
+def compose_address_changed(old: str, language: str, request: str) -> EmailMessage:
+    """What the `old` address of an account is told when it has a new one."""
+    with translation.override(language):
+        return _mail("users/mail/changed.txt", {"site": settings.SITE_URL}, old, request)
+
+
+def _mail(template: str, context: dict[str, str], to: str, request: str) -> EmailMessage:
+    subject, _, body = render_to_string(template, context).partition("\n")
     headers = {
         # The same whenever it is sent: a mail program that gets it twice shows it once.
-        "Message-ID": f"<{record.request}@{settings.MAIL_DOMAIN}>",
+        "Message-ID": f"<{request}@{settings.MAIL_DOMAIN}>",
         "Auto-Submitted": "auto-generated",
     }
-    return EmailMessage(subject, body.strip() + "\n", to=[record.email], headers=headers)
+    return EmailMessage(subject, body.strip() + "\n", to=[to], headers=headers)
 
 
 def _template(record: EmailVerifyRecord, account: User | None) -> str | None:

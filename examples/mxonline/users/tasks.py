@@ -12,19 +12,21 @@ from django.utils import timezone
 
 from umbel import shared_task
 
-from .mails import compose
+from .mails import compose, compose_address_changed
 from .models import EmailVerifyRecord
 
 logger = logging.getLogger(__name__)
 
 
-@shared_task(
-    bind=True,
-    autoretry_for=(SMTPException, OSError, OperationalError),
-    retry_backoff=settings.MAIL_RETRY_BACKOFF,
-    retry_backoff_max=600,
-    max_retries=50,
-)
+AGAIN_WHILE_AWAY: dict[str, Any] = {
+    "autoretry_for": (SMTPException, OSError, OperationalError),
+    "retry_backoff": settings.MAIL_RETRY_BACKOFF,
+    "retry_backoff_max": 600,
+    "max_retries": 50,
+}
+
+
+@shared_task(bind=True, **AGAIN_WHILE_AWAY)
 def send_register_email(
     self: Any, email: str, send_type: str = "register", language: str | None = None
 ) -> str:
@@ -56,6 +58,17 @@ def send_register_email(
         return "refused"
     record.sent()
     return "sent"
+
+
+@shared_task(bind=True, **AGAIN_WHILE_AWAY)
+def send_address_changed(self: Any, old: str, language: str) -> None:
+    """Tell the address that an account had: whoever else has changed it does not do so in silence."""
+    try:
+        compose_address_changed(old, language, self.request.id or uuid.uuid4().hex).send()
+    except SMTPRecipientsRefused as refused:
+        if any(code < 500 for code, _reason in refused.recipients.values()):
+            raise
+        logger.warning("%s does not exist: %s", old, refused.recipients)
 
 
 def _too_many(email: str) -> bool:

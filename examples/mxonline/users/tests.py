@@ -75,6 +75,19 @@ class RegisterTests(AccountTestCase):
         self.assertContains(response, "not the password of the registration")
         assert not User.objects.get(email=ADA).is_active
 
+    def test_an_account_that_is_activated_meanwhile_stays_as_it_is(self) -> None:
+        self.register()
+        find = User.objects.get_or_create
+
+        def find_then_activate(**which: Any) -> Any:
+            found = find(**which)
+            User.objects.update(is_active=True)
+            return found
+
+        with mock.patch.object(User.objects, "get_or_create", find_then_activate):
+            self.register(password="that of somebody else")
+        assert self.client.login(email=ADA, password=PASSWORD)
+
     def test_the_mail_is_in_the_language_of_the_page(self) -> None:
         self.register(headers={"accept-language": "zh-CN,zh;q=0.9"})
         assert mail.outbox[0].subject == "激活您的 MxOnline 账号"
@@ -197,7 +210,7 @@ class ChangeOfAddressTests(AccountTestCase):
         self.client.force_login(self.user)
 
     def ask(self, email: str = "new@example.com") -> None:
-        self.post("/profile/email/", {"email": email})
+        self.post("/profile/email/", {"email": email, "password": PASSWORD})
 
     def confirm(self, code: str) -> Any:
         return self.post("/profile/email/confirm/", {"code": code}, follow=True)
@@ -207,6 +220,20 @@ class ChangeOfAddressTests(AccountTestCase):
         assert mail.outbox[0].to == ["new@example.com"]
         self.assertContains(self.confirm(self.code().lower()), "Your address is changed")
         assert User.objects.get().email == "new@example.com"
+        assert (mail.outbox[1].to, mail.outbox[1].subject) == (
+            [ADA],
+            "The address of your account at MxOnline is changed",
+        )
+
+    def test_who_does_not_know_the_password_cannot_change_the_address(self) -> None:
+        for password in ("", "no"):
+            response = self.post("/profile/email/", {"email": "new@example.com", "password": password})
+            assert response.status_code == 200
+        self.assertContains(response, "This password is wrong")
+        assert mail.outbox == []
+        for _ in range(throttle.MOST_FAILURES):
+            response = self.post("/profile/email/", {"email": "new@example.com", "password": "no"})
+        self.assertContains(response, "wait five minutes")
 
     def test_a_wrong_code_does_not_and_after_a_few_none_does(self) -> None:
         self.ask()

@@ -11,9 +11,9 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from .. import throttle
-from ..forms import CodeForm, EmailForm
+from ..forms import CodeForm, NewAddressForm
 from ..models import EmailVerifyRecord, User
-from ..tasks import send_register_email
+from ..tasks import send_address_changed, send_register_email
 
 
 @login_required
@@ -23,12 +23,18 @@ def profile(request: HttpRequest) -> HttpResponse:
 
 @login_required
 def new_address(request: HttpRequest) -> HttpResponse:
-    form = EmailForm(request.POST or None)
+    form, user = NewAddressForm(request.POST or None), cast(User, request.user)
     if request.method == "POST" and form.is_valid():
         email = form.cleaned_data["email"]
-        request.session["new_email"] = email
-        send_register_email.delay(email, "update_email", language=get_language())
-        return redirect("users:confirm_address")
+        if not throttle.may_try_password(request, user.email):
+            form.add_error(None, _("Too many wrong passwords. Please wait five minutes."))
+        elif not user.check_password(form.cleaned_data["password"]):
+            form.add_error("password", _("This password is wrong."))
+        else:
+            throttle.password_was_right(request, user.email)
+            request.session["new_email"] = email
+            send_register_email.delay(email, "update_email", language=get_language())
+            return redirect("users:confirm_address")
     return render(request, "users/new_address.html", {"form": form})
 
 
@@ -45,7 +51,7 @@ def confirm_address(request: HttpRequest) -> HttpResponse:
             and record
             and record.guess(form.cleaned_data["code"])
             and record.use()
-            and _move(request.user.email, email)
+            and _move(user, email)
         ):
             del request.session["new_email"]
             messages.success(request, _("Your address is changed."))
@@ -54,11 +60,12 @@ def confirm_address(request: HttpRequest) -> HttpResponse:
     return render(request, "users/confirm_address.html", {"form": form, "email": email})
 
 
-def _move(old: str, new: str) -> bool:
+def _move(user: User, new: str) -> bool:
     """False when the new address has got an account of its own in the meantime."""
     try:
         with transaction.atomic():
-            User.objects.filter(email=old).update(email=new)
+            User.objects.filter(pk=user.pk).update(email=new)
+            send_address_changed.delay(user.email, get_language() or user.language)
     except IntegrityError:
         return False
     return True

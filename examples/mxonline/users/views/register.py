@@ -23,9 +23,10 @@ def register(request: HttpRequest) -> HttpResponse:
         password = make_password(form.cleaned_data["password"])
         with transaction.atomic():
             user, _created = User.objects.get_or_create(email=email, defaults={"is_active": False})
-            if not user.is_active:
-                user.password, user.language = password, get_language() or user.language
-                user.save()
+            # Only what changes, and only while it is so: the link of an earlier mail may just be opened.
+            User.objects.filter(pk=user.pk, is_active=False).update(
+                password=password, language=get_language() or user.language
+            )
             # Sent when the transaction is committed, and not at all if it is rolled back.
             send_register_email.delay(email, "register")
         return redirect("users:mail_sent")
