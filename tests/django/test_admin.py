@@ -6,6 +6,7 @@ import asyncio
 import re
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from tests.servers import RedisServer
 from umbel import Umbel, portal, shared_task
 from umbel.backends.memory import forget_memory
 from umbel.contrib.django.admin import queue as admin_queue
+from umbel.contrib.django.models import Result
 from umbel.contrib.django.project import get_app
 from umbel.ports import Bury, Delivery
 from umbel.testing import start_worker
@@ -413,6 +415,12 @@ def test_on_the_projects_own_database(admin: Client) -> None:
             assert result.get(timeout=20) == 42
         assert result.id in admin.get(RESULTS, {"state": "SUCCESS"}).content.decode()
         assert "42" in admin.get(f"{RESULTS}{result.id}/").content.decode()
+        (row,) = admin_queue.Queues().results(10) or ()
+        assert row.meta is not None
+        assert (row.meta.name, row.meta.status) == ("shop.double", "SUCCESS")
+        assert (row.meta.args, row.meta.result) == (None, None), "a list holds no more than it shows"
+        Result.objects.update(expires_at=datetime.now(UTC))
+        assert result.id not in admin.get(RESULTS).content.decode()
         app.close()
 
 

@@ -185,9 +185,12 @@ def test_a_coroutine_does_not_notice_that_others_begin_and_end(
         "from django.contrib.auth.models import User\n"
         "User.objects.bulk_create([User(username=f'user-{n}') for n in range(30)])\n"
     )
-    with project.worker("-P", "asyncio", "-c", "5"), project.program(
-        "manage.py", "shell", "-c", f"from orders.tasks import *\nprint({task}.delay().get(timeout=60))"
-    ) as long:
+    with (
+        project.worker("-P", "asyncio", "-c", "5"),
+        project.program(
+            "manage.py", "shell", "-c", f"from orders.tasks import *\nprint({task}.delay().get(timeout=60))"
+        ) as long,
+    ):
         eventually((project.folder / "orders/halfway").exists, "the long task to be in the middle")
         said = project.python(
             "from orders.tasks import acount\nprint([acount.delay().get(timeout=30) for _ in range(5)])"

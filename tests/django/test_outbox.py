@@ -234,7 +234,9 @@ def test_the_transaction_of_another_database_does_not_bypass_the_box(
     assert boxed(project) == 2
 
 
-def test_without_autocommit_the_call_is_a_row_of_the_transaction(project: Project, redis: RedisServer) -> None:
+def test_without_autocommit_the_call_is_a_row_of_the_transaction(
+    project: Project, redis: RedisServer
+) -> None:
     project.python(
         """
         from django.db import transaction

@@ -187,7 +187,9 @@ print(Message.objects.count(), Result.objects.count())
 def test_threads_that_enqueue_at_the_same_time_wait_for_one_another(tmp_path: pathlib.Path) -> None:
     project = Project(tmp_path)
     library = "django.tasks" if django.VERSION >= (6, 0) else "django_tasks"
-    project.write("orders/tasks.py", f"from {library} import task\n\n@task\ndef add(number):\n    return number\n")
+    project.write(
+        "orders/tasks.py", f"from {library} import task\n\n@task\ndef add(number):\n    return number\n"
+    )
     project.add_settings(
         "TASKS = {'default': {'BACKEND': 'umbel.contrib.django.TaskBackend'}}\n"
         "UMBEL = {'broker_send_timeout': 60, 'broker_transport_options': {'lock_timeout': 60}}\n"

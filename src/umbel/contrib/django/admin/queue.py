@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import TimeoutError as WaitedTooLong
+from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from django.db.models import Q
-from django.utils import timezone
+from msgspec import structs
 
 from umbel import portal, records
 from umbel.app import Umbel
@@ -15,7 +16,7 @@ from umbel.codecs.results import decode_result
 from umbel.contrib.django.models import Result
 from umbel.contrib.django.project import get_app
 from umbel.contrib.django.transactions import alias_of
-from umbel.core.outcome import ResultMeta
+from umbel.core.outcome import Failure, ResultMeta
 from umbel.errors import BrokerUnavailable, MessageError
 from umbel.ports import Depth, ListsResults, Located, Shelf, Shelved
 from umbel.result import AsyncResult
@@ -30,6 +31,8 @@ MOST = 1000
 PATIENCE = 10.0
 """Seconds that a store may take for an answer."""
 _MOST_QUEUES = 200
+_AT_ONCE = 50
+"""Records that are in memory at a time: they can be large."""
 _READABLE = frozenset({"json", "msgpack", "yaml"})
 """What is decoded for showing. Never pickle: looking at a result must not run it."""
 
@@ -39,7 +42,7 @@ class Row(NamedTuple):
 
     task_id: str
     meta: ResultMeta | None
-    """None: it cannot be read here."""
+    """Without what was passed and returned; None: it cannot be read here."""
 
 
 class Known(NamedTuple):
@@ -62,6 +65,14 @@ class Sight(NamedTuple):
 
 EVERYTHING = Sight(messages=True, results=True)
 NOTHING_KNOWN = Known(None, None, None, "")
+
+
+def _as_listed(meta: ResultMeta) -> ResultMeta:
+    """`meta` without what may be large: a list says none of it."""
+    failure = meta.result if isinstance(meta.result, Failure) else None
+    return structs.replace(
+        meta, result=failure, traceback=None, children=None, args=None, kwargs=None, account=None
+    )
 
 
 def _far_back(where: Located, task_id: str) -> Shelved | None:
@@ -170,17 +181,17 @@ class Queues:
                 meta: ResultMeta | None = self._decoded(payload)
             except MessageError:
                 meta = None
-            rows.append(Row(task_id, meta))
+            rows.append(Row(task_id, None if meta is None else _as_listed(meta)))
         return rows
 
-    def _latest(self, limit: int) -> Sequence[tuple[str, bytes]] | None:
+    def _latest(self, limit: int) -> Iterable[tuple[str, bytes]] | None:
         alias = alias_of(self.app.result_url or "")
         if alias is not None:  # Django's own database, which the model knows
-            kept = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
-            latest = (
-                Result.objects.using(alias).filter(kept).order_by("-id").values_list("task_id", "payload")
+            kept = Result.objects.using(alias).filter(
+                Q(expires_at=None) | Q(expires_at__gt=datetime.now(UTC))
             )
-            return [(task_id, bytes(payload)) for task_id, payload in latest[:limit]]
+            latest = kept.order_by("-id").values_list("task_id", "payload")[:limit]
+            return ((task_id, bytes(payload)) for task_id, payload in latest.iterator(chunk_size=_AT_ONCE))
         store = self.app.store
         if not isinstance(store, ListsResults):
             return None
