@@ -141,13 +141,15 @@ class Client:
         if framework is None or not await framework.atake_over(self._app, batch, options):
             await self.asend_now(batch, options)
 
-    async def asend_now(self, batch: Sequence[Outgoing], options: Options | None = None) -> None:
-        """``send_now`` for coroutines, on any event loop."""
+    async def asend_now(
+        self, batch: Sequence[Outgoing], options: Options | None = None, *, apart: bool = False
+    ) -> None:
+        """``send_now`` for coroutines, on any event loop. `apart`: on the broker's own connection, not on one of a thread."""
         left = self._app.conf.broker_send_timeout
         begun, deadline = time.monotonic(), None
         while True:
             try:
-                if self._senders.take():
+                if not apart and self._senders.take():
                     await self._senders.run(partial(self._app.broker.send_now, batch, timeout=left or None))
                 else:
                     await portal.arun(self._send_on_portal(batch, left or None))
@@ -262,8 +264,12 @@ class _Senders:
 
     async def run(self, send: Callable[[], None]) -> None:
         """Have ``send()`` called in the thread that was taken. When this is cancelled, it is sent all the same."""
-        sending = self._pool.submit(send)
         free = self._free
+        try:
+            sending = self._pool.submit(send)
+        except BaseException:  # the interpreter is about to end, or there is no room for a thread
+            free.put(None)
+            raise
         sending.add_done_callback(lambda _: free.put(None))
         await asyncio.wrap_future(sending)
 
