@@ -128,9 +128,7 @@ class TaskBackend(BaseTaskBackend):
         if ignored or not app.has_store:
             self._call(app, result, account)
         elif queue is None:
-            record = _record(app, result, account)
-            when_sent(app, self._on_commit, partial(_put, app, record))
-            with _forgotten_if_not_sent(app, result.id):
+            with _recorded_before_it_is_sent(app, _record(app, result, account), self._on_commit):
                 self._call(app, result, account)
         elif store == queue and waits_for_commit(self._on_commit):
             with transaction.atomic(using=queue):
@@ -323,24 +321,31 @@ def _record(app: Umbel, result: TaskResult[..., Any], account: Account) -> Recor
     return Record(task_id=result.id, state=PENDING, payload=payload, ttl=ttl)
 
 
-def _put(app: Umbel, record: Record) -> None:
-    try:
-        app.store.put_now([record])
-    except OperationalError as exc:
-        # The message itself is found, if not as quickly.
-        logger.warning("That %s waits could not be recorded: %s", record.task_id, exc)
-
-
 @contextmanager
-def _forgotten_if_not_sent(app: Umbel, task_id: str) -> Iterator[None]:
+def _recorded_before_it_is_sent(app: Umbel, record: Record, on_commit: bool | None) -> Iterator[None]:
+    """Store `record` just before the call that is made inside is sent; not at all, or not for long, when that is refused."""
+    refused = False
+
+    def put() -> None:
+        if refused:
+            return
+        try:
+            app.store.put_now([record])
+        except OperationalError as exc:
+            # The message itself is found, if not as quickly.
+            logger.warning("That %s waits could not be recorded: %s", record.task_id, exc)
+
+    when_sent(app, on_commit, put)
     try:
         yield
     except BrokerUnavailable as exc:
-        if not exc.in_doubt:
-            _forget(app, task_id)
+        refused = not exc.in_doubt
+        if refused:
+            _forget(app, record.task_id)
         raise
     except (UmbelError, TypeError, ValueError):
-        _forget(app, task_id)
+        refused = True
+        _forget(app, record.task_id)
         raise
 
 
