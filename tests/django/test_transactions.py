@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pathlib
 import uuid
 from collections.abc import Iterator
@@ -10,14 +11,16 @@ from typing import Any
 import django
 import pytest
 from asgiref.sync import async_to_sync
-from django.db import transaction
+from django.db import connection, connections, transaction
 from django.test import TestCase
+from tests.django import tasks_fixtures as jobs
 from tests.django.project import Project
 from tests.servers import RedisServer, free_port
 
 from umbel import Umbel, current_app, portal, shared_task
+from umbel.contrib.django.models import Message
 from umbel.contrib.django.transactions import alias_of
-from umbel.errors import BrokerUnavailable
+from umbel.errors import BrokerUnavailable, CallError, CapabilityError
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -137,10 +140,111 @@ def test_a_broker_that_is_away_at_the_commit_is_an_error_that_says_what_happened
     assert "greet" in caught.value.__notes__[0]
 
 
+def test_what_else_waits_for_the_commit_is_done_and_all_that_was_lost_is_told(
+    waiting: Any, settings: Any
+) -> None:
+    settings.UMBEL = {"broker_url": f"redis://127.0.0.1:{free_port()}/0", "broker_send_timeout": 0.2}
+    done: list[str] = []
+    with pytest.raises(BrokerUnavailable) as caught, transaction.atomic():
+        greet.delay("Ada")
+        transaction.on_commit(lambda: done.append("between"))
+        with pytest.raises(Changed), transaction.atomic():
+            greet.delay("rolled back")
+            raise Changed
+        greet.map_async(["Bob", "Cy"])
+        transaction.on_commit(lambda: done.append("after"))
+    assert done == ["between", "after"]
+    assert "3 calls were lost" in caught.value.__notes__[-1]
+    with transaction.atomic():
+        transaction.on_commit(lambda: done.append("next"))
+    assert done == ["between", "after", "next"], "one commit's errors reach the next"
+
+
+def test_a_queue_without_an_alias_is_in_the_default_database(settings: Any) -> None:
+    settings.UMBEL = {"broker_url": "django://"}
+    with pytest.raises(Changed), transaction.atomic():
+        greet.delay("Ada")
+        assert Message.objects.count() == 1
+        raise Changed
+    assert Message.objects.count() == 0
+    current_app.close()
+
+
+def _in_postgres(settings: Any) -> None:
+    settings.UMBEL = {"database": "postgres"}
+
+
+def _sessions() -> list[int]:
+    """The other sessions of this process at the server."""
+    with connections["postgres"].cursor() as cursor:
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
+        )
+        return [pid for (pid,) in cursor.fetchall()]
+
+
+@pytest.mark.django_db(transaction=True, databases=["postgres"])
+def test_coroutines_that_send_use_the_connection_of_the_orm(settings: Any) -> None:
+    _in_postgres(settings)
+
+    async def send() -> None:
+        await asyncio.gather(*(greet.adelay(f"user-{number}") for number in range(20)))
+
+    before = _sessions()
+    async_to_sync(send)()
+    assert Message.objects.using("postgres").count() == 20
+    assert _sessions() == before
+    current_app.close()
+
+
+@pytest.mark.django_db(transaction=True, databases=["postgres"])
+def test_who_sends_now_beside_a_transaction_shares_one_connection(settings: Any) -> None:
+    _in_postgres(settings)
+    before = len(_sessions())
+    for number in range(6):
+        with pytest.raises(Changed), transaction.atomic(using="postgres"):
+            greet.apply_async((str(number),), on_commit=False)
+            raise Changed
+    assert Message.objects.using("postgres").count() == 6
+    assert len(_sessions()) <= before + 1
+    current_app.close()
+
+
+def test_autocommit_that_is_off_is_told_of_where_a_call_must_wait(waiting: Any) -> None:
+    connection.ensure_connection()
+    transaction.set_autocommit(False)
+    try:
+        with pytest.raises(CapabilityError, match="autocommit is off"):
+            greet.delay_on_commit("Ada")
+        greet.delay("Bob")
+    finally:
+        transaction.rollback()
+        transaction.set_autocommit(True)
+    assert waiting() == ["('Bob',)"]
+
+
 def test_the_alias_of_a_url() -> None:
     assert alias_of("django://default") == "default"
     assert alias_of("django://queue/?x=1") == "queue"
+    assert alias_of("django://") == alias_of("django://?lock_timeout=1") == "default"
     assert alias_of("redis://default") is None
+
+
+def test_a_call_that_is_refused_leaves_no_record_at_the_commit(redis: RedisServer, settings: Any) -> None:
+    redis.command("FLUSHALL")
+    settings.UMBEL = {
+        "broker_url": redis.url(),
+        "result_backend": redis.url(),
+        "task_queues": ["celery"],
+        "task_create_missing_queues": False,
+    }
+    with transaction.atomic(), pytest.raises(CallError):
+        jobs.add.using(queue_name="mails").enqueue(1)
+    assert redis.command("KEYS", "*meta*") == []
+    with transaction.atomic():
+        jobs.add.enqueue(1)
+    assert redis.command("KEYS", "*meta*") != []
+    current_app.close()
 
 
 @pytest.mark.usefixtures("redis_app")

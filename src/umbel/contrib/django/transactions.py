@@ -13,18 +13,21 @@ In all three a rollback leaves nothing behind, and ``delay()`` returns at once, 
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
-from django.db import connections, transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from umbel import portal
 from umbel.contrib.django import conf, hygiene, outbox
-from umbel.errors import BrokerUnavailable, CapabilityError
+from umbel.errors import CapabilityError, OperationalError
 from umbel.ports import Outgoing
 
 if TYPE_CHECKING:
@@ -38,8 +41,10 @@ _SCHEME = "django://"
 
 
 def alias_of(url: str) -> str | None:
-    """The database that ``django://alias`` names; None for other URLs."""
-    return url.removeprefix(_SCHEME).partition("?")[0].strip("/") if url.startswith(_SCHEME) else None
+    """The database that ``django://alias`` names, "default" if it names none; None for other URLs."""
+    if not url.startswith(_SCHEME):
+        return None
+    return url.removeprefix(_SCHEME).partition("?")[0].strip("/") or DEFAULT_DB_ALIAS
 
 
 def open_transaction(prefer: str | None = None) -> BaseDatabaseWrapper | None:
@@ -53,33 +58,59 @@ def open_transaction(prefer: str | None = None) -> BaseDatabaseWrapper | None:
     return next(iter(inside.values()))
 
 
+def _preferred(app: Umbel) -> str | None:
+    """The database in whose transaction a call is stored: that of the queue, or of the outbox."""
+    settings = conf.integration_settings()
+    return alias_of(app.broker_url) or (settings.database if settings.outbox else None)
+
+
+def _without_autocommit(alias: str) -> bool:
+    """Whether this thread has a connection whose transactions its user ends himself (``set_autocommit(False)``)."""
+    return any(
+        connection.alias == alias and connection.connection is not None and not connection.autocommit
+        for connection in connections.all(initialized_only=True)
+    )
+
+
 def take_over(app: Umbel, batch: Sequence[Outgoing], options: Mapping[str, Any] | None) -> bool:
     """See ``Integration.take_over``: False when `batch` is to be sent now, in the ordinary way."""
     queue, settings = alias_of(app.broker_url), conf.integration_settings()
-    connection = open_transaction(queue)
+    boxed = settings.outbox and queue is None
+    connection = open_transaction(_preferred(app))
+    asked = options.get("on_commit") if options else None
+    on_commit = waits_for_commit(asked)
     if connection is None:
-        if settings.outbox and queue is None:
+        if boxed and on_commit and _without_autocommit(settings.database):
+            outbox.store(app, batch, settings.database, managed=False)
+        elif boxed:
             outbox.send_or_store(app, batch, options, settings.database)
-            return True
-        return False
-    on_commit = waits_for_commit(options.get("on_commit") if options else None)
+        elif asked and queue is None and any(_without_autocommit(alias) for alias in connections.settings):
+            raise CapabilityError(
+                "The call is to wait for the commit, but autocommit is off, and Django does not tell when the transaction "
+                'ends. Use atomic(), or store the call in the transaction: UMBEL = {"outbox": True}.'
+            )
+        return boxed
     if connection.alias == queue:
         if not on_commit:
-            _send_beside(app, batch, connection)
-            return True
-        return False  # the ordinary way is an INSERT on this very connection
+            _send_beside(app, batch, options, connection)
+        return not on_commit  # the ordinary way is an INSERT on this very connection
     if not on_commit:
         return False
-    if settings.outbox and connection.alias == settings.database:
+    if boxed and connection.alias == settings.database:
         outbox.store(app, batch, connection.alias)
+        return True
+    if boxed:
+        _on_commit(connection, app, batch, options, partial(outbox.send_or_store, alias=settings.database))
     else:
-        transaction.on_commit(partial(_send_after, app, batch, options), using=connection.alias)
+        _on_commit(connection, app, batch, options, _send_after)
     return True
 
 
 async def atake_over(app: Umbel, batch: Sequence[Outgoing], options: Mapping[str, Any] | None) -> bool:
-    """``take_over`` for coroutines, whose transaction is open in the thread that ``sync_to_async`` leads to."""
-    if not hygiene.opened():
+    """``take_over`` for coroutines, in the thread that ``sync_to_async`` leads to: there the transaction is open, and there is
+    the connection that the ORM's asynchronous calls use and that Django looks after."""
+    in_database = conf.integration_settings().outbox or alias_of(app.broker_url) is not None
+    if not in_database and not hygiene.opened():
         return False
     return await sync_to_async(_take_over_in_thread)(app, batch, options)
 
@@ -87,8 +118,7 @@ async def atake_over(app: Umbel, batch: Sequence[Outgoing], options: Mapping[str
 def _take_over_in_thread(app: Umbel, batch: Sequence[Outgoing], options: Mapping[str, Any] | None) -> bool:
     if take_over(app, batch, options):
         return True
-    queue = alias_of(app.broker_url)
-    if queue is None or open_transaction(queue) is None:
+    if alias_of(app.broker_url) is None:
         return False
     app.client.send_now(batch, options)
     return True
@@ -120,7 +150,7 @@ def when_sent(app: Umbel, on_commit: bool | None, function: Callable[[], object]
 
     What is passed to it before the call is made comes before the call, and what is passed after it comes after.
     """
-    connection = open_transaction(alias_of(app.broker_url))
+    connection = open_transaction(_preferred(app))
     if connection is None or not waits_for_commit(on_commit):
         function()
     else:
@@ -132,10 +162,90 @@ def waits_for_commit(asked: bool | None) -> bool:
     return conf.integration_settings().send_on_commit if asked is None else asked
 
 
+class _Lost:
+    """The calls that waited for one commit and could not be sent."""
+
+    def __init__(self) -> None:
+        self.errors: list[OperationalError] = []
+        self.names: set[str] = set()
+        self.calls = 0
+        self._until = math.inf
+
+    def add(self, batch: Sequence[Outgoing], exc: OperationalError | None, app: Umbel) -> None:
+        """`exc` None: it has not been tried."""
+        if not self.errors:
+            self._until = time.monotonic() + app.conf.broker_send_timeout
+        if exc is not None:
+            self.errors.append(exc)
+        self.calls += len(batch)
+        self.names |= {out.frame.task_name for out in batch}
+
+    def is_hopeless(self) -> bool:
+        """Whether the broker has been away for so long that the caller must not wait for one call after another."""
+        return time.monotonic() > self._until
+
+    def error(self) -> OperationalError:
+        first = self.errors[0]
+        if self.calls > 1:
+            first.add_note(f"{self.calls} calls were lost with it, of {', '.join(sorted(self.names))}.")
+        return first
+
+
+_lost: ContextVar[_Lost | None] = ContextVar("umbel_lost", default=None)
+"""None: nobody runs the functions of a commit."""
+_RUN = "run_and_clear_commit_hooks"
+
+
+def _on_commit(
+    connection: BaseDatabaseWrapper,
+    app: Umbel,
+    batch: Sequence[Outgoing],
+    options: Mapping[str, Any] | None,
+    send: Callable[[Umbel, Sequence[Outgoing], Mapping[str, Any] | None], None],
+) -> None:
+    """Send `batch` when `connection` commits.
+
+    Django forgets all that waits for a commit when one of it raises. So an error of ours is kept until the others have had
+    their turn, and is raised then.
+    """
+    if _RUN not in vars(connection):
+        vars(connection)[_RUN] = partial(_run_commit_hooks, connection)
+
+    def send_or_count() -> None:
+        lost = _lost.get()
+        if lost is None:  # ``captureOnCommitCallbacks`` calls it, or ``as_if_committed``
+            return send(app, batch, options)
+        if lost.is_hopeless():
+            return lost.add(batch, None, app)
+        try:
+            send(app, batch, {**(options or {}), "retry": False} if lost.errors else options)
+        except OperationalError as exc:
+            lost.add(batch, exc, app)
+
+    transaction.on_commit(send_or_count, using=connection.alias)
+
+
+def _run_commit_hooks(connection: BaseDatabaseWrapper) -> None:
+    """In the place of Django's method, for one commit."""
+    vars(connection).pop(_RUN, None)
+    lost = _Lost()
+    token = _lost.set(lost)
+    try:
+        connection.run_and_clear_commit_hooks()
+    except BaseException as exc:
+        if lost.errors:
+            exc.add_note(f"Before that: {lost.error()}")
+        raise
+    finally:
+        _lost.reset(token)
+    if lost.errors:
+        raise lost.error()
+
+
 def _send_after(app: Umbel, batch: Sequence[Outgoing], options: Mapping[str, Any] | None) -> None:
     try:
         app.client.send_now(batch, options)
-    except BrokerUnavailable as exc:
+    except OperationalError as exc:
         names = ", ".join(sorted({out.frame.task_name for out in batch}))
         exc.add_note(
             f"The transaction has been committed; the call of {names} that waited for it was not sent. With "
@@ -144,11 +254,13 @@ def _send_after(app: Umbel, batch: Sequence[Outgoing], options: Mapping[str, Any
         raise
 
 
-def _send_beside(app: Umbel, batch: Sequence[Outgoing], connection: BaseDatabaseWrapper) -> None:
+def _send_beside(
+    app: Umbel, batch: Sequence[Outgoing], options: Mapping[str, Any] | None, connection: BaseDatabaseWrapper
+) -> None:
     """Send at once though a transaction is open on the database that holds the queue: on a connection of its own."""
     if connection.vendor == "sqlite":
         raise CapabilityError(
             "on_commit=False: SQLite has one writer, and this thread's transaction may be it; a message that is to outlive "
             "a rollback could wait for ever. Call the task outside of atomic(), or let it wait for the commit."
         )
-    portal.run(app.client.asend_now(batch))
+    portal.run(app.client.asend_now(batch, options, apart=True))
