@@ -12,6 +12,7 @@ from umbel.backends import open_store
 from umbel.contrib.django.admin.queue import Queues
 from umbel.contrib.django.models import Result
 from umbel.contrib.django.project import get_app
+from umbel.ports import ListsResults
 from umbel.testing.conformance.harness import record
 
 
@@ -25,6 +26,7 @@ def test_the_latest_results_are_those_that_have_not_expired(transactional_db: No
     store = open_store(f"django://{alias}")
     store.put_now([record("kept for ever", ttl=None), record("kept"), record("expired"), record("latest")])
     Result.objects.using(alias).filter(task_id="expired").update(expires_at=datetime(2001, 1, 1, tzinfo=UTC))
+    assert isinstance(store, ListsResults)
     expected = ["latest", "kept", "kept for ever"]
 
     async def latest() -> list[str]:
