@@ -370,9 +370,19 @@ def test_each_thread_has_an_instance_of_its_own(on_redis: None) -> None:
     assert len({id(instance) for instance in kept}) == 20
 
 
-def test_it_works_again_after_it_was_closed(on_redis: None) -> None:
+def test_closing_the_instance_of_a_thread_leaves_others_their_connections(
+    on_redis: None, redis: RedisServer
+) -> None:
     result = jobs.add.enqueue(1)
+    accepted = redis.info("total_connections_received")
     task_backends["default"].close()
+    assert jobs.add.get_result(result.id) == result
+    assert int(redis.info("total_connections_received")) == int(accepted) + 1, "that of this question"
+
+
+def test_it_works_again_after_its_app_was_closed(on_redis: None) -> None:
+    result = jobs.add.enqueue(1)
+    get_app().close()
     assert jobs.add.get_result(result.id) == result
     assert jobs.add.enqueue(1).status == "READY"
 

@@ -80,8 +80,7 @@ class TaskBackend(BaseTaskBackend):
         declare(task)
 
     def close(self) -> None:
-        """Let go of the connections of the project's app; it opens new ones when it is used again."""
-        get_app().close()
+        """Do nothing: each thread has an instance, and the connections are the app's, which other threads use."""
 
     # -- sending
 
