@@ -5,6 +5,10 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
+from types import ModuleType
+
+from umbel.errors import UmbelWarning
 
 __all__ = ["import_related", "script_module"]
 
@@ -20,7 +24,25 @@ def import_related(package: str, related_name: str) -> None:
     importlib.import_module(package)
     name = f"{package}.{related_name}" if related_name else package
     try:
-        importlib.import_module(name)
+        module = importlib.import_module(name)
     except ModuleNotFoundError as exc:
         if exc.name != name:
             raise
+    else:
+        _warn_of_celerys(module)
+
+
+def _warn_of_celerys(module: ModuleType) -> None:
+    """Tasks that were made with Celery's decorators belong to Celery's app: no worker of ours would ever run them."""
+    celerys = [
+        name
+        for name, value in vars(module).items()
+        if type(value).__module__ == "celery.local" and getattr(value, "__module__", "") == module.__name__
+    ]
+    if celerys:
+        warnings.warn(
+            f"{module.__name__} has tasks of Celery's, which no worker of Umbel runs: {', '.join(sorted(celerys))}. Change "
+            "`from celery import shared_task` to `from umbel import shared_task` there.",
+            UmbelWarning,
+            stacklevel=2,
+        )

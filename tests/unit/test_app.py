@@ -280,6 +280,19 @@ def test_without_packages_there_must_be_somebody_who_knows_them(
     assert f"{packages}_good.tasks" in sys.modules
 
 
+def test_tasks_that_stayed_with_celery_are_named(
+    app: Umbel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "halfway").mkdir()
+    (tmp_path / "halfway" / "__init__.py").touch()
+    (tmp_path / "halfway" / "tasks.py").write_text(
+        "from celery import shared_task\n\n@shared_task\ndef forgotten():\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.warns(UmbelWarning, match=r"halfway\.tasks has tasks of Celery's.*: forgotten\."):
+        app.autodiscover_tasks(["halfway"], force=True)
+
+
 def test_include_and_imports_are_imported(make_app: MakeApp, packages: str) -> None:
     make_app(include=[f"{packages}_good.tasks"]).finalize()
     assert f"{packages}_good.tasks" in sys.modules
