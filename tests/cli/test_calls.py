@@ -7,6 +7,7 @@ import signal
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -176,7 +177,10 @@ def test_an_interrupted_wait_ends_with_130(project: Project) -> None:
     waiting = Worker(["umbel", "-A", "waits", "result", "w", "--wait"], project.folder, project.env)
     try:
         waiting.wait_for("imported")
-        time.sleep(0.5)  # it has been told to wait; at worst it is interrupted on the way there
+        # The thread that watches the database has started: nothing is being imported any more, where Python may lose an interrupt.
+        threads = Path(f"/proc/{waiting.process.pid}/task")
+        while len(list(threads.iterdir())) < 2:
+            time.sleep(0.01)
         assert waiting.stop(signal.SIGINT) == 130
         assert "Interrupted." in waiting.said
         assert "Traceback" not in waiting.said
