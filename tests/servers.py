@@ -227,12 +227,16 @@ class MariaServer:
     def start(self) -> MariaServer:
         """Start it and wait until it answers."""
         make_directory(self.directory, "mysql")
-        data = self.directory / "data"
+        data, temporary = self.directory / "data", self.directory / "tmp"
+        make_directory(temporary, "mysql")
         if not data.exists():
+            # Not in /tmp, where temporary tables of servers that begin at the same time have the same names.
             prepare = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--skip-test-db"]
+            prepare += [f"--tmpdir={temporary}"]
             _run([*prepare, "--auth-root-authentication-method=normal"], "mysql")
         options = {
             "datadir": data,
+            "tmpdir": temporary,
             "socket": self.socket_path,
             "pid-file": self.directory / "pid",
             "innodb-flush-log-at-trx-commit": 0,

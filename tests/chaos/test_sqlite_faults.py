@@ -30,6 +30,7 @@ def assert_sound(path: pathlib.Path) -> None:
     """The database is not damaged, as SQLite itself sees it."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
+        connection.set_busy_timeout(10_000)  # whoever closes the file last holds it for a moment
         assert connection.pragma("integrity_check") == "ok"
     finally:
         connection.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -13,7 +14,7 @@ from umbel.contrib.django.admin.queue import MOST, NOTHING_KNOWN, SHELVES, Queue
 from umbel.errors import UmbelError
 from umbel.ports import Depth, Shelf, Shelved
 
-__all__ = ["MessageList", "ResultList", "selected_messages", "the_message"]
+__all__ = ["MessageList", "ResultList", "selected_messages", "the_message", "these"]
 
 PAGE = 50
 _MOST_CHOICES = 30
@@ -200,17 +201,39 @@ def _pages(count: int, current: int, url: Any) -> list[Page]:
 
 
 def selected_messages(request: HttpRequest, shelf: Shelf) -> list[Shelved]:
-    """The messages that were selected in a list, or all that match its filters. Only those that are still there."""
+    """The messages that were selected in a list, or all that match its filters, sought where the list has found them: among the
+    first ones of its queue. Of a shelf whose messages have keys, those that newer ones have moved farther back come too, as
+    far as they are known: by their keys.
+    """
     given = request.POST
-    queues = Queues()
-    if given.get("across"):
-        wanted = MessageList({name: str(given.get(name, "")) for name in ("shelf", "queue", "task", "q")})
-        found = queues.browse(shelf, [wanted.queue] if wanted.queue else [], MOST)
-        return [message for message in found if wanted._matches(message)]
-    chosen = set(given.getlist("selected"))
-    if not chosen:
+    wanted = MessageList({name: str(given.get(name, "")) for name in ("shelf", "queue", "task", "q")})
+    chosen = {*given.getlist("selected"), *_confirmed(given.get("these", "[]"))}
+    if not chosen and not given.get("across"):
         return []
-    return [m for m in queues.browse(shelf, [], MOST) if (m.key or m.task_id) in chosen]
+    found = Queues().browse(shelf, [wanted.queue] if wanted.queue else [], MOST)
+    if given.get("across"):
+        return [message for message in found if wanted._matches(message)]
+    there = {message.key or message.task_id: message for message in found}
+    seen = [message for value, message in there.items() if value in chosen]
+    if shelf not in ("dead", "parked"):
+        return seen
+    return seen + [
+        Shelved(shelf=shelf, queue="", task_id="", task="", key=key) for key in sorted(chosen - there.keys())
+    ]
+
+
+def these(chosen: Sequence[Shelved]) -> str:
+    """The messages that somebody is asked about, for the one field in which the answer brings them back: Django takes no
+    form of more than a thousand fields."""
+    return json.dumps([message.key for message in chosen])
+
+
+def _confirmed(field: str) -> list[str]:
+    try:
+        keys = json.loads(field)
+    except ValueError:
+        return []
+    return [key for key in keys if isinstance(key, str)][:MOST] if isinstance(keys, list) else []
 
 
 def the_message(request: HttpRequest, shelf: Shelf, task_id: str) -> list[Shelved]:

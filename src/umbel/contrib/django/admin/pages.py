@@ -29,13 +29,18 @@ from umbel.contrib.django.admin.describe import (
     history_of,
     when_iso,
 )
-from umbel.contrib.django.admin.lists import MessageList, ResultList, selected_messages, the_message
+from umbel.contrib.django.admin.lists import MessageList, ResultList, selected_messages, the_message, these
 from umbel.contrib.django.admin.queue import NOTHING_KNOWN, SHELVES, Known, Queues, Sight
 from umbel.contrib.django.models import Message, Result
 from umbel.errors import CallError, UmbelError
 from umbel.ports import Shelf, Shelved
 
 __all__ = ["MessageAdmin", "ResultAdmin"]
+
+
+_NOTHING_SELECTED = gettext_lazy(
+    "Items must be selected in order to perform actions on them. No items have been changed."
+)
 
 
 class Action(NamedTuple):
@@ -227,12 +232,7 @@ class MessageAdmin(_QueueAdmin):
         try:
             chosen = the_message(request, place, one) if one else selected_messages(request, place)
             if not chosen:
-                messages.warning(
-                    request,
-                    _(
-                        "Items must be selected in order to perform actions on them. No items have been changed."
-                    ),
-                )
+                messages.warning(request, _NOTHING_SELECTED)
                 return HttpResponseRedirect(back)
             if action.name == "delete" and not given.get("confirmed"):
                 return self._confirm(request, place, chosen)
@@ -251,7 +251,7 @@ class MessageAdmin(_QueueAdmin):
             "shown": [
                 entry_of(message, reverse("admin:umbel_message_changelist")) for message in chosen[:20]
             ],
-            "values": [message.key for message in chosen],
+            "these": these(chosen),
         }
         return TemplateResponse(request, "umbel/admin/confirm.html", context)
 
@@ -267,6 +267,9 @@ class MessageAdmin(_QueueAdmin):
         else:
             queues.revoke([m.task_id for m in chosen if m.task_id], terminate=action.name == "terminate")
             count = len(chosen)
+        if not count:
+            messages.warning(request, _NOTHING_SELECTED)
+            return
         self.note(request, ids, f"{action.label} ({shelf})", deleted=action.name == "delete")
         said = {
             "requeue": ngettext(
@@ -341,10 +344,7 @@ class ResultAdmin(_QueueAdmin):
             messages.warning(request, _("No action selected."))
             return back
         if not task_ids:
-            messages.warning(
-                request,
-                _("Items must be selected in order to perform actions on them. No items have been changed."),
-            )
+            messages.warning(request, _NOTHING_SELECTED)
             return back
         try:
             if action.name == "delete":
