@@ -19,6 +19,17 @@ from typing import cast
 _PATIENCE = 20.0
 
 
+def heed_signals() -> None:
+    """Let the programs that tests start heed Ctrl-C and a closed terminal.
+
+    What runs in the background of a script, or under nohup, ignores these signals, and so do its children. A handler that does
+    nothing is as good for this process, and is not inherited.
+    """
+    for signum in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(signum) is signal.SIG_IGN:
+            signal.signal(signum, lambda *_: None)
+
+
 def free_port() -> int:
     """A port that nothing listens on now."""
     with socket.socket() as sock:

@@ -15,7 +15,10 @@ from typing import Any
 
 import pytest
 
+from servers import heed_signals
 from umbel import Umbel
+
+heed_signals()
 
 TASKS = """
 import asyncio

@@ -13,7 +13,9 @@ from contextlib import ExitStack
 
 import pytest
 from django.conf import settings
-from tests.servers import MariaServer, PostgresServer
+from tests.servers import MariaServer, PostgresServer, heed_signals
+
+heed_signals()
 
 
 def _asked_for(items: list[pytest.Item]) -> set[str]:
