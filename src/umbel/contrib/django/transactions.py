@@ -58,10 +58,9 @@ def open_transaction(prefer: str | None = None) -> BaseDatabaseWrapper | None:
     return next(iter(inside.values()))
 
 
-def _preferred(app: Umbel) -> str | None:
-    """The database in whose transaction a call is stored: that of the queue, or of the outbox."""
-    settings = conf.integration_settings()
-    return alias_of(app.broker_url) or (settings.database if settings.outbox else None)
+def _preferred(queue: str | None, settings: conf.IntegrationSettings) -> str | None:
+    """The database in whose transaction a call is stored: that of the `queue`, or of the outbox."""
+    return queue or (settings.database if settings.outbox else None)
 
 
 def _without_autocommit(alias: str) -> bool:
@@ -76,7 +75,7 @@ def take_over(app: Umbel, batch: Sequence[Outgoing], options: Mapping[str, Any] 
     """See ``Integration.take_over``: False when `batch` is to be sent now, in the ordinary way."""
     queue, settings = alias_of(app.broker_url), conf.integration_settings()
     boxed = settings.outbox and queue is None
-    connection = open_transaction(_preferred(app))
+    connection = open_transaction(_preferred(queue, settings))
     asked = options.get("on_commit") if options else None
     on_commit = waits_for_commit(asked)
     if connection is None:
@@ -150,7 +149,7 @@ def when_sent(app: Umbel, on_commit: bool | None, function: Callable[[], object]
 
     What is passed to it before the call is made comes before the call, and what is passed after it comes after.
     """
-    connection = open_transaction(_preferred(app))
+    connection = open_transaction(_preferred(alias_of(app.broker_url), conf.integration_settings()))
     if connection is None or not waits_for_commit(on_commit):
         function()
     else:
