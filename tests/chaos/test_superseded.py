@@ -60,7 +60,7 @@ def test_a_run_that_wakes_up_late_writes_nothing(place: Site, pool: str, late: s
         old.start()
         result = site.call(f"outcome_jobs.{ASYNC.get(pool, 'says_which')}", "a")
         site.wait_for_note("begun", "a", 1)
-        old.signal_group(signal.SIGSTOP)
+        old.freeze()
         new.start()
         site.wait_for_note("begun", "a", 2)
         site.open_gate("a-2")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 
@@ -25,7 +24,7 @@ def test_a_stopped_node_is_replaced_and_nothing_is_lost(site: Site) -> None:
         eventually(lambda: len(site.notes()) >= TASKS // 5, "runs")
         wait_for_answer(worker, "/live", 200)
         node = worker.node_pid
-        os.kill(node, signal.SIGSTOP)
+        worker.freeze(node)
         assert "has said nothing" in wait_for_answer(worker, "/live", 503)["reason"]
         assert ask(worker, "/ready").status == 503
         worker.wait_for(rf"The node \(pid {node}\) has said nothing for 6 s")
@@ -64,7 +63,7 @@ def test_a_worker_that_was_stopped_as_a_whole_goes_on(site: Site) -> None:
     with site.worker("--health", "0", program="impatient") as worker:
         wait_for_answer(worker, "/ready", 200)
         node = worker.node_pid
-        worker.signal_group(signal.SIGSTOP)
+        worker.freeze()
         time.sleep(7)  # longer than a node may be silent with these limits
         worker.signal_group(signal.SIGCONT)
         assert site.call("add", 1, 2).get(timeout=60) == 3

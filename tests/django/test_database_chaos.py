@@ -10,6 +10,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from django.db import connections
 from tests.django.chaos_site import environment
 
 from chaos import (
@@ -47,7 +48,10 @@ NAMES = [name.values[1] for name in test_fault_points.visits(["sql"])]
 def site(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator[Site]:
     """Queues and results in one database, which is empty."""
     request.getfixturevalue("transactional_db")
-    made = Site(tmp_path, f"django://{request.param}", environment=environment(tmp_path / "path"))
+    database = connections[request.param]
+    files = [pathlib.Path(database.settings_dict["NAME"])] if database.vendor == "sqlite" else []
+    url = f"django://{request.param}"
+    made = Site(tmp_path, url, environment=environment(tmp_path / "path"), files=files)
     yield made
     made.close()
 

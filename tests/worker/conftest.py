@@ -33,7 +33,8 @@ def make_site(request: pytest.FixtureRequest) -> Callable[[str, pathlib.Path], S
     def make(backend: str, directory: pathlib.Path) -> Site:
         directory.mkdir(parents=True, exist_ok=True)
         if backend == "sqlite":
-            return Site(directory, f"sqlite:///{directory}/queue.db")
+            file = directory / "queue.db"
+            return Site(directory, f"sqlite:///{file}", files=[file])
         server: RedisServer = request.getfixturevalue("redis_process")
         return Site(directory, server.url(db=next(_databases)))
 

@@ -8,6 +8,7 @@ import os
 import pathlib
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -46,10 +47,13 @@ class Site:
         broker_url: str,
         result_url: str | None = None,
         environment: Mapping[str, str] | None = None,
+        files: Sequence[pathlib.Path] = (),
     ) -> None:
         self.directory = directory
         self.environment = environment or {}
         """What processes of this site have in theirs."""
+        self.files = files
+        """The SQLite databases in which its queues and results are."""
         directory.mkdir(parents=True, exist_ok=True)
         self.broker_url = broker_url
         self.result_url = result_url or broker_url
@@ -211,6 +215,22 @@ class Worker:
     def signal_group(self, signum: int) -> None:
         """Send it to every process, as a terminal does."""
         os.killpg(self.pid, signum)
+
+    def freeze(self, *pids: int) -> None:
+        """Stop these processes of it, or all of them, until they get a SIGCONT. Returns when they stand still.
+
+        In no transaction of a database file: what a stopped process has locked, nobody else can write.
+        """
+        pids = pids or tuple(self.left_behind())
+        with contextlib.ExitStack() as locks:
+            for file in self.site.files:
+                database = locks.enter_context(
+                    contextlib.closing(sqlite3.connect(file, PATIENCE, isolation_level=None))
+                )
+                database.execute("BEGIN EXCLUSIVE")  # which closing rolls back
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            eventually(lambda: all(_stat(pid)[:1] == ["T"] for pid in pids), f"{pids} to stand still")
 
     def kill_everything(self) -> None:
         if not hasattr(self, "process"):

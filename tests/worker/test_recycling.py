@@ -124,7 +124,7 @@ def test_a_superseded_run_writes_nothing(site: Site) -> None:
     with site.worker(settings={"worker_lease": 1}) as late:
         result = site.call("gated_where", "a")
         site.wait_for_note("begun", "a")
-        os.kill(late.node_pid, signal.SIGSTOP)
+        late.freeze(late.node_pid)
         with site.worker("-n", "second@%h") as other:
             site.wait_for_note("begun", "a", count=2)
             site.open_gate("a")
