@@ -82,7 +82,10 @@ class Storm:
         pids = eventually(lambda: self.worker.child_pids, "a child")
         pid = self._chance.choice(pids)
         self.ledger.fault("child", [pid])
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(
+            ProcessLookupError
+        ):  # the blow before this one has killed it, and it is only now gone
+            os.kill(pid, signal.SIGKILL)
 
     def kill_the_node(self) -> None:
         """The supervisor ends its children and starts everything anew."""
