@@ -29,15 +29,19 @@ if TYPE_CHECKING:
     from umbel import errors as exceptions
     from umbel.app import Umbel
     from umbel.context import Request, allow_join_result
-    from umbel.flow.signature import Signature
+    from umbel.flow.canvas import chain, chord, group
+    from umbel.flow.repeated import chunks, xmap, xstarmap
+    from umbel.flow.signature import Signature, maybe_signature
+    from umbel.groups import GroupResult, ResultSet, result_from_tuple
     from umbel.log import get_task_logger
-    from umbel.result import AsyncResult, EagerResult, ResultSet
+    from umbel.result import AsyncResult, EagerResult
     from umbel.shared import current_app, current_task, shared_task, signature
     from umbel.task import Task
 
 __all__ = [
     "AsyncResult",
     "EagerResult",
+    "GroupResult",
     "Request",
     "ResultSet",
     "Signature",
@@ -45,30 +49,47 @@ __all__ = [
     "Umbel",
     "__version__",
     "allow_join_result",
+    "chain",
+    "chord",
+    "chunks",
     "current_app",
     "current_task",
     "errors",
     "exceptions",
     "get_task_logger",
+    "group",
+    "maybe_signature",
+    "result_from_tuple",
     "shared_task",
     "signature",
     "states",
+    "xmap",
+    "xstarmap",
 ]
 
 _HOMES = {
     "AsyncResult": "umbel.result",
     "EagerResult": "umbel.result",
+    "GroupResult": "umbel.groups",
     "Request": "umbel.context",
-    "ResultSet": "umbel.result",
+    "ResultSet": "umbel.groups",
     "Signature": "umbel.flow.signature",
     "Task": "umbel.task",
     "Umbel": "umbel.app",
     "allow_join_result": "umbel.context",
+    "chain": "umbel.flow.canvas",
+    "chord": "umbel.flow.canvas",
+    "chunks": "umbel.flow.repeated",
     "current_app": "umbel.shared",
     "current_task": "umbel.shared",
     "get_task_logger": "umbel.log",
+    "group": "umbel.flow.canvas",
+    "maybe_signature": "umbel.flow.signature",
+    "result_from_tuple": "umbel.groups",
     "shared_task": "umbel.shared",
     "signature": "umbel.shared",
+    "xmap": "umbel.flow.repeated",
+    "xstarmap": "umbel.flow.repeated",
 }
 _MODULES = {"errors": "umbel.errors", "exceptions": "umbel.errors", "states": "umbel.states"}
 

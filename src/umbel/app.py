@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import os
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 from zoneinfo import ZoneInfo
@@ -24,15 +24,17 @@ from umbel.discovery import import_related, script_module
 from umbel.eager import arun_eagerly, run_eagerly
 from umbel.errors import ConfigurationError, NoResultStore
 from umbel.flow.signature import Signature
+from umbel.groups import GroupResult, ResultSet, result_from_tuple
 from umbel.middleware import SendMiddleware
 from umbel.options import TASK_OPTIONS, refuse_unknown
 from umbel.places import calling_file, default_database_path, prepare_directory
 from umbel.ports import Broker, Record, ResultStore
 from umbel.registry import Tasks
 from umbel.result import AsyncResult as Result
-from umbel.result import EagerResult, ResultSet
+from umbel.result import EagerResult
 from umbel.routing import Queue
 from umbel.task import Task as BaseTask
+from umbel.workflows import Workflows
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -45,7 +47,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Umbel:
+class Umbel(Workflows):
     """An application: settings, tasks, and the way to the broker and the results.
 
     ::
@@ -279,8 +281,7 @@ class Umbel:
 
         Its arguments are not checked, and options of the task do not apply, unless it is registered here.
         """
-        prepared = self.client.prepare(name, args or (), kwargs or {}, options, self._unchecked(name))
-        return self.client.send_prepared([prepared], options)[0]
+        return self.client.send_task(name, args or (), kwargs or {}, options)
 
     async def asend_task(
         self,
@@ -290,12 +291,7 @@ class Umbel:
         **options: Unpack[CallOptions],
     ) -> Result[Any]:
         """``send_task`` for coroutines."""
-        prepared = self.client.prepare(name, args or (), kwargs or {}, options, self._unchecked(name))
-        return (await self.client.asend_prepared([prepared], options))[0]
-
-    def _unchecked(self, name: str) -> BaseTask[..., Any] | None:
-        found: BaseTask[..., Any] | None = self.tasks.get(name)
-        return found
+        return await self.client.asend_task(name, args or (), kwargs or {}, options)
 
     def send_many(self, signatures: Iterable[Signature]) -> list[Result[Any]]:
         """Send several calls in one round trip, all of them or none: ``app.send_many([add.s(1, 2), mail.s("x")])``."""
@@ -311,44 +307,6 @@ class Umbel:
         """Decorator: `function` may change each call before it is sent; see ``umbel.middleware``."""
         self.send_middleware.append(function)
         return function
-
-    # -- signatures (flow.signature.Sender)
-
-    def signature(
-        self,
-        task: str | Signature | Mapping[str, Any],
-        args: Iterable[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-        *,
-        immutable: bool = False,
-        **options: Any,
-    ) -> Signature:
-        """A call of this app as a value: of the task of that name, or of Celery's dict."""
-        if isinstance(task, str):
-            return Signature(task, tuple(args or ()), dict(kwargs or {}), options, immutable, app=self)
-        return dataclasses.replace(Signature.of(task, self), app=self)
-
-    def send_signature(self, signature: Signature) -> Result[Any]:
-        """Behind ``Signature.apply_async``."""
-        task = self.tasks.get(signature.task)
-        if task is not None:
-            return self.client.call(task, signature.args, signature.kwargs, signature.options)
-        return self.send_task(signature.task, signature.args, signature.kwargs, **signature.options)
-
-    async def asend_signature(self, signature: Signature) -> Result[Any]:
-        """Behind ``Signature.aapply_async``."""
-        task = self.tasks.get(signature.task)
-        if task is not None:
-            return await self.client.acall(task, signature.args, signature.kwargs, signature.options)
-        return await self.asend_task(signature.task, signature.args, signature.kwargs, **signature.options)
-
-    def run_signature(self, signature: Signature) -> EagerResult[Any]:
-        """Behind ``Signature.apply``."""
-        return self.tasks[signature.task].apply(signature.args, signature.kwargs, **signature.options)
-
-    def call_signature(self, signature: Signature) -> Any:
-        """Behind calling a signature."""
-        return self.tasks[signature.task](*signature.args, **signature.kwargs)
 
     # -- running in place
 
@@ -392,6 +350,19 @@ class Umbel:
     def results(self, results: Iterable[Result[Any] | str]) -> ResultSet:
         """Several results, by id or as they are, to be waited for together."""
         return ResultSet(results, self)
+
+    def ResultSet(self, results: Iterable[Result[Any] | str]) -> ResultSet:
+        """Celery's word for ``results``."""
+        return ResultSet(results, self)
+
+    @cached_property
+    def GroupResult(self) -> type[GroupResult]:
+        """The class of the results of this app's groups: ``app.GroupResult.restore(id)`` finds one that was saved."""
+        return GroupResult.of_app(self)
+
+    def result_from_tuple(self, form: Any) -> Any:
+        """The result of which ``as_tuple()`` has made `form`."""
+        return result_from_tuple(form, self)
 
     def store_state(
         self, task: BaseTask[..., Any], request: Request, task_id: str, state: str | None, meta: Any

@@ -18,7 +18,7 @@ from umbel.codecs.protocol import decode_call, encode_call
 from umbel.context import current_request
 from umbel.core.envelope import Embed, Envelope, Options
 from umbel.errors import CallError
-from umbel.flow.signature import as_dicts
+from umbel.flow.signature import as_dicts, as_list
 from umbel.ids import new_id
 from umbel.middleware import apply_all
 from umbel.options import CALL_OPTIONS, NOT_IN_MESSAGES, check_limits, check_priority, refuse_unknown
@@ -207,6 +207,7 @@ class Planner:
         self, plan: _Plan, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
     ) -> tuple[Options, str]:
         subject = f"A call of {plan.name!r}"
+        options = _with_stamps(options)
         refuse_unknown(options, CALL_OPTIONS, subject)
         call = {k: v for k, v in options.items() if k not in NOT_IN_MESSAGES}
         address = {k: call[k] for k in ADDRESS if call.get(k) is not None}
@@ -219,6 +220,15 @@ class Planner:
         check_priority(merged.priority or None, subject)
         check_limits(merged.soft_time_limit or None, merged.time_limit or None, subject)
         return merged, queue
+
+
+def _with_stamps(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Stamps stand among the options of a signature by their names; in a message they have a place of their own."""
+    names = options.get("stamped_headers")
+    if not names or options.get("stamps"):
+        return options
+    rest = {name: value for name, value in options.items() if name not in names}
+    return {**rest, "stamps": {name: as_list(options.get(name)) for name in names}}
 
 
 def _encoded(plan: _Plan, envelope: Envelope, options: Options) -> Frame:

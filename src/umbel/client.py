@@ -17,7 +17,9 @@ from umbel.calls import Planner, Prepared
 from umbel.context import current_run, state
 from umbel.core.envelope import Envelope
 from umbel.errors import BrokerUnavailable, CallError, Retry
+from umbel.flow.launch import Launch
 from umbel.flow.signature import Signature
+from umbel.groups import result_of
 from umbel.ports import Outgoing
 from umbel.result import AsyncResult
 
@@ -89,6 +91,25 @@ class Client:
             raise CallError("task_id names one call; a bulk send makes an id for each of its calls.")
         return [self.prepare(task.name, args, {}, options, task) for args in calls]
 
+    # -- by name
+
+    def send_task(
+        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
+    ) -> AsyncResult[Any]:
+        """Behind ``app.send_task``."""
+        return self.send_prepared([self._prepare_by_name(name, args, kwargs, options)], options)[0]
+
+    async def asend_task(
+        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
+    ) -> AsyncResult[Any]:
+        """``send_task`` for coroutines."""
+        return (await self.asend_prepared([self._prepare_by_name(name, args, kwargs, options)], options))[0]
+
+    def _prepare_by_name(
+        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
+    ) -> Prepared:
+        return self.prepare(name, args, kwargs, options, self._app.tasks.get(name))
+
     def prepare_signature(self, signature: Signature) -> Prepared:
         """``prepare`` for a signature. The name of a task that is not registered here is enough."""
         task = self._app.tasks.get(signature.task)
@@ -109,6 +130,47 @@ class Client:
         if batch:
             await self.asend([prepared.outgoing for prepared in batch], options)
         return [_sent(prepared, options) for prepared in batch]
+
+    # -- workflows
+
+    def send_launch(self, begun: Launch, options: Options | None = None) -> Any:
+        """Send what a workflow begins with, in one batch. Returns its result."""
+        ready, apart = self._ready(begun)
+        self.open_joins(begun)
+        if ready:
+            self.send([prepared.outgoing for prepared in ready], options)
+        for task, call in apart:
+            task.apply_async(call.args, call.kwargs, **{**call.options, "add_to_parent": False})
+        return _trailed(result_of(begun.promise, self._app), options)
+
+    def open_joins(self, begun: Launch) -> None:
+        """Let the calls of `begun` meet where they are to meet."""
+        if begun.joins:
+            self._app.store.open_joins_now(begun.joins, ttl=self._app.conf.result_expires)
+        for promise in begun.nested:
+            result_of(promise, self._app).save()
+
+    async def asend_launch(self, begun: Launch, options: Options | None = None) -> Any:
+        """``send_launch`` for coroutines."""
+        ready, apart = self._ready(begun)
+        if begun.joins:
+            await asyncio.to_thread(self.open_joins, begun)
+        if ready:
+            await self.asend([prepared.outgoing for prepared in ready], options)
+        for task, call in apart:
+            await task.aapply_async(call.args, call.kwargs, **{**call.options, "add_to_parent": False})
+        return _trailed(result_of(begun.promise, self._app), options)
+
+    def _ready(self, begun: Launch) -> tuple[list[Prepared], list[tuple[Task[..., Any], Signature]]]:
+        """The calls that can go in one batch; those whose tasks have a way of their own to be sent."""
+        ready, apart = [], []
+        for call in begun.calls:
+            task = self._app.tasks.get(call.task)
+            if task is not None and task.sends_itself:
+                apart.append((task, call))
+            else:
+                ready.append(self.prepare(call.task, call.args, call.kwargs, call.options, task))
+        return ready, apart
 
     # -- to the broker
 
@@ -226,11 +288,17 @@ def _options_of(envelope: Envelope) -> dict[str, Any]:
 
 
 def _sent(prepared: Prepared, options: Options | None) -> AsyncResult[Any]:
-    """The result of a call that has been sent; the run that made the call, if any, gets it among its children."""
+    """The result of a call that has been sent."""
+    _trailed(prepared.result, options)
+    return prepared.result
+
+
+def _trailed(result: Any, options: Options | None) -> Any:
+    """`result`; the run that made the call, if any, gets it among its children."""
     run = current_run()
     if run is not None and run.task.trail and not (options and options.get("add_to_parent") is False):
-        run.request.children.append(prepared.result)
-    return prepared.result
+        run.request.children.append(result)
+    return result
 
 
 class _Senders:

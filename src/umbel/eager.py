@@ -99,10 +99,12 @@ def _next_try(envelope: Envelope, retry: Retry) -> Envelope:
 async def _follow(task: Task[..., Any], request: Request, ended: Attempt, run_one: Runner) -> None:
     if ended.ending == "success":
         for form in request.callbacks or ():
-            await _apply(task.app, Signature.from_dict(form).clone((ended.value,)), request, run_one)
+            await _apply(
+                task.app, Signature.from_dict(form, task.app).clone((ended.value,)), request, run_one
+            )
     elif ended.ending == "failure":
         for form in request.errbacks or ():
-            signature = Signature.from_dict(form)
+            signature = Signature.from_dict(form, task.app)
             errback = task.app.tasks[signature.task]
             if takes_failure(errback, signature):
                 failure = (request, ended.exc, None if ended.einfo is None else ended.einfo.traceback)
@@ -112,6 +114,9 @@ async def _follow(task: Task[..., Any], request: Request, ended: Attempt, run_on
 
 
 async def _apply(app: Umbel, signature: Signature, parent: Request, run_one: Runner) -> None:
+    if type(signature) is not Signature:
+        signature.apply()
+        return
     task = app.tasks[signature.task]
     options: Mapping[str, Any] = {
         "parent_id": parent.id,

@@ -22,7 +22,9 @@
     │   ├── MaxRetriesExceededError
     │   ├── TaskRevokedError
     │   ├── WorkerLostError           the process running the task died
-    │   └── TimeLimitExceeded         the hard limit
+    │   ├── TimeLimitExceeded         the hard limit
+    │   ├── ChordError                a call of the header of a chord failed, so its body is not called
+    │   └── IncompleteStream          what follows from a call is not known before it has ended
     ├── TaskPredicate                 raised inside a task to steer its ending
     │   ├── Retry                     try again later
     │   ├── Ignore                    finish without storing a result
@@ -44,11 +46,13 @@ __all__ = [
     "BrokerUnavailable",
     "CallError",
     "CapabilityError",
+    "ChordError",
     "ConfigurationError",
     "ContentDisallowed",
     "DecodeError",
     "EncodeError",
     "Ignore",
+    "IncompleteStream",
     "LeaseLost",
     "MaxRetriesExceededError",
     "MessageError",
@@ -163,6 +167,14 @@ class WorkerLostError(TaskError):
 
 class TimeLimitExceeded(TaskError):
     """The task ran into its hard time limit and its process was killed."""
+
+
+class ChordError(TaskError):
+    """A call of a chord's header has failed. It is the result of the body, which was not called."""
+
+
+class IncompleteStream(TaskError):
+    """What follows from a call was asked for before the call had ended."""
 
 
 class TaskPredicate(UmbelError):

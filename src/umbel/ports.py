@@ -8,6 +8,8 @@ Rules for every method: durations are seconds, never points in time, so that no 
 server that has a clock uses its own. Every method may raise ``OperationalError``; it then has either done all
 of what it was asked or nothing; nothing is certain unless the error is ``in_doubt``. Backends present this one asynchronous interface; the two ``_now`` methods are
 the direct way for synchronous callers, safe to call from any thread and after a fork.
+
+Long because all of it is the contract of one page, which whoever writes a backend reads from top to bottom.
 """
 
 from __future__ import annotations
@@ -20,13 +22,16 @@ import msgspec
 from umbel.core.frame import Frame
 
 __all__ = [
+    "GROUP_RECORD",
     "Ack",
+    "Arrival",
     "Broker",
     "Bury",
     "Capabilities",
     "Delivery",
     "Depth",
     "Frame",
+    "Join",
     "ListsResults",
     "Located",
     "NodeHealth",
@@ -105,6 +110,32 @@ class Record(msgspec.Struct, kw_only=True, gc=False):
     payload: bytes
     ttl: float | None = 86400.0
     """Seconds it is kept; None: for ever."""
+
+
+GROUP_RECORD = "celery-taskset-meta-"
+"""How the id of a record begins that is one of a group (``GroupResult.save``); the rest is the group's own."""
+
+
+class Join(msgspec.Struct, kw_only=True, frozen=True):
+    """Where the calls of a chord's header meet."""
+
+    id: str
+    """That of the group."""
+    size: int
+    """How many calls it waits for."""
+
+
+class Arrival(msgspec.Struct, kw_only=True):
+    """A call of a header has ended for good."""
+
+    join: str
+    task_id: str
+    """Its slot: each is filled once, but a failure may make way for a success."""
+    index: int | None
+    """Its place among the others; None: at the end."""
+    part: bytes
+    """Celery's form of what it brings: ``[1, task_id, state, result]`` in the result serializer."""
+    failed: bool = False
 
 
 # --------------------------------------------------------------------------------------------- settlements
@@ -459,6 +490,32 @@ class ResultStore(Protocol):
 
     async def forget(self, task_ids: Collection[str]) -> None:
         """Delete records."""
+        ...
+
+    # -- joins
+
+    def open_joins_now(self, joins: Sequence[Join], *, ttl: float | None) -> None:
+        """Say how many calls these wait for; repeating it changes nothing. Forgotten after `ttl` seconds without an arrival.
+
+        Needs no ``open``; any thread; survives a fork.
+        """
+        ...
+
+    def widen_join_now(self, join_id: str, by: int) -> None:
+        """Let an open join wait for so many calls more. Needs no ``open``; any thread; survives a fork."""
+        ...
+
+    def arrive_now(self, arrival: Arrival, *, ttl: float | None) -> Sequence[bytes] | None:
+        """Fill the slot of a call. When all slots of its join are filled: the parts, in their order; else None.
+
+        Whoever arrives again at a join that is complete gets the parts too, so that nothing is lost with the process that got
+        them first. At a join that is closed, or that nobody has opened, nothing happens. Needs no ``open``; any thread;
+        survives a fork.
+        """
+        ...
+
+    async def close_joins(self, join_ids: Collection[str]) -> None:
+        """Forget joins that have done what they were for."""
         ...
 
     async def prune(self) -> int:

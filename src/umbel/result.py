@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
@@ -19,14 +20,14 @@ from umbel.core.outcome import (
     Failure,
     ResultMeta,
 )
-from umbel.errors import TimeoutError
+from umbel.errors import IncompleteStream, TimeoutError
 from umbel.options import WaitOptions, ignore_wait_options
 from umbel.ports import Located
 
 if TYPE_CHECKING:
     from umbel.app import Umbel
 
-__all__ = ["AsyncResult", "EagerResult", "ResultSet"]
+__all__ = ["AsyncResult", "EagerResult", "assert_may_wait", "await_for", "wait_for"]
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -46,7 +47,7 @@ class AsyncResult(Generic[R_co]):
         id: str,
         *,
         app: Umbel | None = None,
-        parent: AsyncResult[Any] | None = None,
+        parent: Any = None,
         ignored: bool = False,
     ) -> None:
         """`app`: the current one unless given. `ignored`: the call was told to keep no result."""
@@ -87,7 +88,7 @@ class AsyncResult(Generic[R_co]):
         if disable_sync_subtasks:
             assert_may_wait()
         if self._final is None:
-            _wait_for(self.app, [self], timeout)
+            wait_for(self.app, [self], timeout)
         return self._outcome(timeout, propagate, callback)
 
     wait = get
@@ -102,7 +103,7 @@ class AsyncResult(Generic[R_co]):
         if self.ignored:
             return None  # type: ignore[return-value]
         if self._final is None:
-            await _await_for(self.app, [self], timeout)
+            await await_for(self.app, [self], timeout)
         return self._outcome(timeout, propagate, callback)
 
     def _outcome(
@@ -189,9 +190,9 @@ class AsyncResult(Generic[R_co]):
         return self._meta().traceback
 
     @property
-    def children(self) -> list[AsyncResult[Any]]:
-        """The results of the calls that it made; those of a group one by one."""
-        return [child for entry in self._meta().children or () for child in _from_tuple(entry, self.app)]
+    def children(self) -> list[Any]:
+        """The results of the calls that it made and that followed from it."""
+        return [self.app.result_from_tuple(entry) for entry in self._meta().children or ()]
 
     @property
     def date_done(self) -> datetime | None:
@@ -272,6 +273,52 @@ class AsyncResult(Generic[R_co]):
         """
         portal.run(records.revoke(self.app, [self.id], terminate, signal))
 
+    # -- the workflow around it
+
+    @property
+    def root(self) -> Any:
+        """The result of the call with which its workflow began, as far as the parents are known here."""
+        found: Any = self
+        while found.parent is not None:
+            found = found.parent
+        return found
+
+    def get_leaf(self) -> Any:
+        """The value of the last call that followed from it."""
+        *_, (_, value) = self.collect()
+        return value
+
+    def collect(self, intermediate: bool = False, **options: Any) -> Iterator[tuple[Any, Any]]:
+        """Result and value of it and of all that followed from it, each waited for. `options` are those of ``get``."""
+        for _, result in self.iterdeps(intermediate):
+            yield result, result.get(**options)
+
+    def iterdeps(self, intermediate: bool = False) -> Iterator[tuple[Any, Any]]:
+        """Parent and result for it and all that followed from it.
+
+        Raises IncompleteStream when one of them has not ended; with `intermediate` such ones are left out.
+        """
+        waiting: deque[tuple[Any, Any]] = deque([(None, self)])
+        while waiting:
+            parent, result = waiting.popleft()
+            yield parent, result
+            if result.ready():
+                waiting.extend((result, child) for child in result.children)
+            elif not intermediate:
+                raise IncompleteStream(
+                    f"{result.id} has not ended, so what follows from it is not known yet."
+                )
+
+    def as_meta(self) -> dict[str, Any]:
+        """What is stored, as Celery's dict."""
+        meta = self._meta()
+        return {
+            "task_id": self.id,
+            "status": meta.status,
+            "result": _value(meta),
+            "traceback": meta.traceback,
+        }
+
     # -- odds and ends
 
     def as_tuple(self) -> tuple[tuple[str, Any], None]:
@@ -323,7 +370,7 @@ class EagerResult(AsyncResult[R_co]):
         self._children = list(children)
 
     @property
-    def children(self) -> list[AsyncResult[Any]]:
+    def children(self) -> list[Any]:
         """The results of the calls that it made."""
         return list(self._children)
 
@@ -350,113 +397,6 @@ class EagerResult(AsyncResult[R_co]):
         return type(self), (self.id, meta.result, meta.status)
 
 
-class ResultSet:
-    """Several results, waited for together. Made by ``app.results([...])``."""
-
-    def __init__(self, results: Iterable[AsyncResult[Any] | str], app: Umbel) -> None:
-        self.app = app
-        self.results = [AsyncResult(r, app=app) if isinstance(r, str) else r for r in results]
-
-    def get(
-        self,
-        timeout: float | None = None,
-        propagate: bool = True,
-        interval: float | None = None,
-        disable_sync_subtasks: bool = True,
-        **ignored: Unpack[WaitOptions],
-    ) -> list[Any]:
-        """Wait for all of them, once, and return their values in order. The rest: as ``AsyncResult.get``.
-
-        With `propagate` the first failure, in order, is raised when all have ended.
-        """
-        if ignored:
-            ignore_wait_options(ignored)
-        if disable_sync_subtasks:
-            assert_may_wait()
-        _wait_for(self.app, self._open(), timeout)
-        return [r._outcome(timeout, propagate, None) if not r.ignored else None for r in self.results]
-
-    join = get
-
-    async def aget(self, timeout: float | None = None, propagate: bool = True) -> list[Any]:
-        """``get`` for coroutines."""
-        await _await_for(self.app, self._open(), timeout)
-        return [r._outcome(timeout, propagate, None) if not r.ignored else None for r in self.results]
-
-    def as_completed(
-        self, timeout: float | None = None, disable_sync_subtasks: bool = True
-    ) -> Iterator[AsyncResult[Any]]:
-        """The results one by one, each as soon as its task has ended, well or badly.
-
-        `timeout`: seconds for all of them together; then umbel.errors.TimeoutError is raised.
-        """
-        if disable_sync_subtasks:
-            assert_may_wait()
-        waiting: dict[str, list[AsyncResult[Any]]] = {}
-        self._refresh()
-        for result in self.results:
-            if result._final is not None or result.ignored:
-                yield result
-            else:
-                waiting.setdefault(result.id, []).append(result)
-        with records.Feed(self.app, set(waiting), timeout) as feed:
-            for task_id, payload in feed:
-                for result in waiting.pop(task_id, ()):
-                    result._keep(payload)
-                    yield result
-        for results in waiting.values():
-            raise TimeoutError(results[0]._overdue(timeout))
-
-    def _open(self) -> list[AsyncResult[Any]]:
-        return [r for r in self.results if r._final is None and not r.ignored]
-
-    def _refresh(self) -> None:
-        waiting = {r.id: r for r in self._open()}
-        if waiting:
-            for task_id, payload in self.app.store.get_now(list(waiting)).items():
-                waiting[task_id]._keep(payload)
-
-    def ready(self) -> bool:
-        """Whether all have ended."""
-        self._refresh()
-        return not self._open()
-
-    def successful(self) -> bool:
-        """Whether all have ended well."""
-        self._refresh()
-        return all(r._final is not None and r._final.status == SUCCESS for r in self.results)
-
-    def failed(self) -> bool:
-        """Whether any has failed."""
-        self._refresh()
-        return any(r._final is not None and r._final.status == FAILURE for r in self.results)
-
-    def completed_count(self) -> int:
-        """How many have ended well."""
-        self._refresh()
-        return sum(r._final is not None and r._final.status == SUCCESS for r in self.results)
-
-    def forget(self) -> None:
-        """Delete all records, in one go."""
-        portal.run(records.forget(self.app, [r.id for r in self.results]))
-
-    def revoke(self, terminate: bool = False, signal: str | int | None = None) -> None:
-        """``AsyncResult.revoke`` for all, in one go."""
-        portal.run(records.revoke(self.app, [r.id for r in self.results], terminate, signal))
-
-    def __len__(self) -> int:
-        return len(self.results)
-
-    def __iter__(self) -> Iterator[AsyncResult[Any]]:
-        return iter(self.results)
-
-    def __getitem__(self, index: int) -> AsyncResult[Any]:
-        return self.results[index]
-
-    def __repr__(self) -> str:
-        return f"<ResultSet: {', '.join(r.id for r in self.results)}>"
-
-
 # ------------------------------------------------------------------------------------------------- helpers
 
 
@@ -473,12 +413,13 @@ def _value(meta: ResultMeta) -> Any:
     return exception_from_failure(meta.result) if isinstance(meta.result, Failure) else meta.result
 
 
-def _wait_for(app: Umbel, results: Collection[AsyncResult[Any]], timeout: float | None) -> None:
+def wait_for(app: Umbel, results: Collection[AsyncResult[Any]], timeout: float | None) -> None:
+    """Wait until all have ended, or for `timeout` seconds."""
     if results:
         _keep_all(results, app.store.wait_now([r.id for r in results], timeout, records.final_for(app)))
 
 
-async def _await_for(app: Umbel, results: Collection[AsyncResult[Any]], timeout: float | None) -> None:
+async def await_for(app: Umbel, results: Collection[AsyncResult[Any]], timeout: float | None) -> None:
     if results:
         _keep_all(results, await portal.arun(records.watch(app, {r.id for r in results}, timeout)))
 
@@ -487,14 +428,3 @@ def _keep_all(results: Iterable[AsyncResult[Any]], payloads: Any) -> None:
     for result in results:
         if result.id in payloads:
             result._keep(payloads[result.id])
-
-
-def _from_tuple(entry: Any, app: Umbel) -> Iterator[AsyncResult[Any]]:
-    """The results that Celery's form ``[[id, parent], members]`` stands for; only a group has members."""
-    (task_id, parent), members = entry
-    if members is None:
-        made_by = None if parent is None else next(_from_tuple([parent, None], app))
-        yield AsyncResult(task_id, app=app, parent=made_by)
-    else:
-        for member in members:
-            yield from _from_tuple(member, app)

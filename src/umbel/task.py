@@ -12,11 +12,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, TypeVar, overload
 
 from umbel.arguments import ArgumentCheck
-from umbel.context import Request, current_run, get_current_app, running, state
+from umbel.context import Request, allow_join_result, current_run, get_current_app, running, state
 from umbel.core.policy import backoff
-from umbel.errors import ConfigurationError, MaxRetriesExceededError, Retry
+from umbel.errors import CallError, ConfigurationError, MaxRetriesExceededError, Retry
+from umbel.flow.repeated import chunks, xmap, xstarmap
 from umbel.flow.signature import Signature
 from umbel.options import check_limits, check_priority
+from umbel.replacing import Replaced, launch_in_place, place_in_chord, replacement
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -112,6 +114,8 @@ class Task(Generic[P, R_co]):
 
     MaxRetriesExceededError: ClassVar[type[MaxRetriesExceededError]] = MaxRetriesExceededError
 
+    sends_itself: bool = False
+    """Its class has an ``apply_async`` of its own, which is called for each of its calls in a workflow too. Set when registered."""
     is_async: bool = False
     """``run`` is a coroutine function. Set when the task is registered."""
     arguments: ArgumentCheck | None = None
@@ -130,6 +134,7 @@ class Task(Generic[P, R_co]):
             raise ConfigurationError(f"{type(self).__qualname__} has no run() method: a task must have one.")
         self.app = app
         self.is_async = inspect.iscoroutinefunction(run)
+        self.sends_itself = type(self).apply_async is not Task.apply_async
         subject = f"The task {self.name!r}"
         self.arguments = _argument_check(run, subject) if self.typing else None
         check_priority(self.priority, subject, ConfigurationError)
@@ -336,9 +341,7 @@ class Task(Generic[P, R_co]):
         **options: Unpack[CallOptions],
     ) -> Signature:
         """The call as a value, to be sent later or linked to another one."""
-        return Signature(
-            self.name, tuple(args or ()), dict(kwargs or {}), dict(options), immutable, app=self.app
-        )
+        return Signature(self.name, args, kwargs, options, immutable, app=self.app)
 
     subtask = signature
 
@@ -349,6 +352,18 @@ class Task(Generic[P, R_co]):
     def si(self, *args: Any, **kwargs: Any) -> Signature:
         """``s``, but immutable: it takes no further arguments, such as the result of the task that it is linked to."""
         return Signature(self.name, args, kwargs, immutable=True, app=self.app)
+
+    def map(self, items: Iterable[Any]) -> Signature:
+        """One call that runs the task for each of `items`, one after another: its value is the list of theirs."""
+        return xmap(self.s(), items, app=self.app)
+
+    def starmap(self, calls: Iterable[Sequence[Any]]) -> Signature:
+        """``map`` for tasks of several arguments: one run for each sequence of them."""
+        return xstarmap(self.s(), calls, app=self.app)
+
+    def chunks(self, calls: Iterable[Sequence[Any]], size: int) -> Signature:
+        """``starmap`` cut into calls of `size` runs each; ``.group()`` makes a group of them."""
+        return chunks(self.s(), calls, size, app=self.app)
 
     # -- inside a run
 
@@ -434,6 +449,36 @@ class Task(Generic[P, R_co]):
         except BaseException as raised:  # noqa: BLE001 - Retry, or the error itself when tries are used up
             # Raising it here added frames that nobody looks for.
             return raised.with_traceback(where) if raised is exc else raised
+
+    def replace(self, canvas: Signature) -> Any:
+        """End this run, and let `canvas`, a call or a workflow, take its place: ``return self.replace(other.s(1))``.
+
+        Whoever waits for this call gets the result of the other; callbacks, the rest of a chain and the chord go on after it.
+        Raises Ignore, so that nothing after it runs. In a run in place the other is run at once, and its value returned.
+        Raises ConfigurationError for what cannot take its place.
+        """
+        request = self.request
+        if request.called_directly:
+            raise CallError("A task that was called directly, and not sent, has no place to give away.")
+        return self.on_replace(replacement(canvas, request))
+
+    def on_replace(self, canvas: Signature) -> Any:
+        """Called by ``replace`` with what takes the place of the run, ids, callbacks and all."""
+        request = self.request
+        if request.is_eager:
+            with allow_join_result():
+                return canvas.apply().get()
+        raise Replaced(launch_in_place(canvas, request))
+
+    def add_to_chord(self, canvas: Signature, lazy: bool = False) -> Any:
+        """Add a call to the chord to which this one belongs, and send it; with `lazy` return it instead, to be sent later.
+
+        The body waits for it too. Raises CallError when this call is not a member of a chord.
+        """
+        request = self.request
+        added = place_in_chord(canvas, request)
+        self.app.store.widen_join_now(str(request.group), 1)
+        return added if lazy else added.delay()
 
     def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None) -> None:
         """Store a state of the task's own, with data for whoever asks: ``self.update_state(state="PROGRESS", meta={"done": 3})``.

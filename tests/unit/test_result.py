@@ -195,7 +195,8 @@ def test_what_a_record_tells(stored: Umbel) -> None:
     assert result.date_done == datetime(2026, 1, 2, tzinfo=UTC)
     assert (result.name, result.args, result.kwargs) == ("t", [1], {"k": 2})
     assert (result.worker, result.retries, result.queue) == ("w@h", 3, "q")
-    assert [c.id for c in result.children] == ["c1", "c2", "c3"]
+    assert [c.id for c in result.children] == ["c1", "c2", "g"]
+    assert [c.id for c in result.children[2]] == ["c3"]
     assert result.children[1].parent == AsyncResult("p")
     assert result.maybe_throw() == 1
 

@@ -12,7 +12,14 @@ from umbel.codecs.reprs import safe_repr
 from umbel.core.outcome import EXCEPTION_STATES, Failure, ResultMeta
 from umbel.errors import DecodeError, EncodeError
 
-__all__ = ["COMPRESSED_MARK", "decode_result", "encode_result", "state_of"]
+__all__ = [
+    "COMPRESSED_MARK",
+    "decode_result",
+    "encode_result",
+    "failure_from_form",
+    "form_of_failure",
+    "state_of",
+]
 
 COMPRESSED_MARK = b"\0celery-compressed\0"
 """In front of a compressed record; then come the content type of the compression, a NUL and the data."""
@@ -33,11 +40,7 @@ def encode_result(meta: ResultMeta, serializer: str = "json", compression: str |
             result = failure_from_exception(result, serializer=serializer)
         if isinstance(result, Failure):
             traceback = traceback or result.traceback
-            result = {
-                "exc_type": result.exc_type,
-                "exc_message": result.exc_message,
-                "exc_module": result.exc_module,
-            }
+            result = form_of_failure(result)
     record: dict[str, Any] = {
         "status": meta.status,
         "result": result,
@@ -92,7 +95,7 @@ def decode_result(data: bytes, serializer: str = "json", accept: Collection[str]
         )
     status, result, traceback = record["status"], record.get("result"), record.get("traceback")
     if status in EXCEPTION_STATES:
-        result = _failure(result, traceback)
+        result = failure_from_form(result, traceback)
     children, stamps = record.get("children"), record.get("stamped_headers")
     account = record.get("account")
     return ResultMeta(
@@ -139,7 +142,17 @@ def _unpacked(data: bytes) -> bytes:
     return compressions.decompress(compressed, content_type.decode("ascii", "replace"))
 
 
-def _failure(result: Any, traceback: Any) -> Failure:
+def form_of_failure(failure: Failure) -> dict[str, Any]:
+    """How a Failure stands in a record."""
+    return {
+        "exc_type": failure.exc_type,
+        "exc_message": failure.exc_message,
+        "exc_module": failure.exc_module,
+    }
+
+
+def failure_from_form(result: Any, traceback: Any = None) -> Failure:
+    """The Failure that stands in a record as `result`, whoever wrote it."""
     text = traceback if isinstance(traceback, str) else None
     if isinstance(result, dict) and isinstance(result.get("exc_type"), str):
         message, module = result.get("exc_message"), result.get("exc_module")

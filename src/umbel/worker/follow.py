@@ -11,17 +11,21 @@ import msgspec
 from umbel.context import Request
 from umbel.core.envelope import Envelope
 from umbel.core.kombu_json import dump_frame
-from umbel.errors import CapabilityError, EncodeError, Retry, UmbelError
+from umbel.errors import EncodeError, Retry, UmbelError
 from umbel.execution import takes_failure
-from umbel.flow.signature import Signature
+from umbel.flow.launch import Launch, launch
+from umbel.flow.signature import Signature, maybe_signature
+from umbel.groups import result_of
 from umbel.options import CALL_OPTIONS
-from umbel.ports import Outgoing
+from umbel.ports import Outgoing, Record
 
 if TYPE_CHECKING:
     from umbel.app import Umbel
 
 logger = logging.getLogger("umbel.worker")
 
+_ONCE = 86_400.0
+"""Seconds for which a body that has been sent is not sent again."""
 _decoder = msgspec.msgpack.Decoder(Outgoing)
 
 
@@ -31,6 +35,25 @@ class Failed(NamedTuple):
     request: Request
     exc: BaseException
     traceback: str
+
+
+class Following(msgspec.Struct):
+    """What follows from an ending."""
+
+    messages: list[Outgoing] = []
+    results: list[Any] = []
+    """Of what they begin: the children of the call."""
+    records: list[Record] = []
+    """Of calls that will never be made."""
+    joined: str = ""
+    """The join that the call has completed: once the messages are stored, it can be closed."""
+
+    def add(self, other: Following) -> None:
+        """Put what `other` says after its own."""
+        self.messages += other.messages
+        self.results += other.results
+        self.records += other.records
+        self.joined = other.joined or self.joined
 
 
 class FollowUps:
@@ -43,16 +66,18 @@ class FollowUps:
         """The message of the next try."""
         return _that_travels(self._app.client.next_try(envelope, retry))
 
-    def success(self, envelope: Envelope, value: Any) -> list[Outgoing]:
-        """The callbacks with `value` for their first argument, and the next call of the chain with the rest of it."""
+    def success(self, envelope: Envelope, value: Any) -> Following:
+        """The callbacks with `value` for their first argument, and the next step of the chain with the rest of it."""
         embed = envelope.embed
-        messages = [self._message(form, (value,), envelope) for form in embed.callbacks or ()]
+        following = Following()
+        for form in embed.callbacks or ():
+            following.add(self.call(form, (value,), envelope))
         if embed.chain:
-            *rest, following = embed.chain
-            messages.append(self._message(following, (value,), envelope, chain=rest or None))
-        return messages
+            *rest, step = embed.chain
+            following.add(self.call(step, (value,), envelope, chain=rest or None))
+        return following
 
-    def failure(self, envelope: Envelope, failed: Failed | None = None) -> list[Outgoing]:
+    def failure(self, envelope: Envelope, failed: Failed | None = None) -> Following:
         """The errbacks, each with the id of the failed call for its first argument.
 
         With `failed`, those that take request, exception and traceback instead are called here and now, as Celery
@@ -60,18 +85,18 @@ class FollowUps:
 
         One that cannot be called is logged and left out: the failure that it was to hear of must not be lost for it.
         """
-        messages = []
+        following = Following()
         for form in envelope.embed.errbacks or ():
             try:
                 if failed is None or not self._call(form, failed):
-                    messages.append(self._message(form, (envelope.id,), envelope))
+                    following.add(self.call(form, (envelope.id,), envelope))
             except (UmbelError, TypeError, ValueError) as exc:
                 logger.error("An errback of %s[%s] cannot be called: %s", envelope.task, envelope.id, exc)
-        return messages
+        return following
 
     def _call(self, form: Mapping[str, Any], failed: Failed) -> bool:
         """Call an errback in place, if it is one that wants that. Returns whether it was."""
-        signature = Signature.of(form, self._app)
+        signature: Signature = maybe_signature(form, self._app)
         task = self._app.tasks.get(signature.task)
         if task is None or task.is_async or not takes_failure(task, signature):
             return False
@@ -81,26 +106,45 @@ class FollowUps:
             logger.exception("The errback %s of %s raised.", signature.task, failed.request.id)
         return True
 
-    def _message(
-        self, form: Mapping[str, Any], values: Iterable[Any], parent: Envelope, **extra: Any
-    ) -> Outgoing:
-        signature = Signature.of(form, self._app)
-        if signature.subtask_type is not None:
-            raise CapabilityError(
-                f"Task {parent.task!r} is followed by a {signature.subtask_type}, which this version of Umbel cannot "
-                "send; it can follow a task with single calls. Run this workflow on a Celery worker."
-            )
-        options = {
-            "root_id": parent.root_id or parent.id,
-            "parent_id": parent.id,
-            **{
-                key: value
-                for key, value in signature.options.items()
-                if key in CALL_OPTIONS and value is not None
-            },
-            **extra,
+    def call(
+        self,
+        form: Mapping[str, Any],
+        values: Iterable[Any],
+        parent: Envelope,
+        *,
+        chain: list[dict[str, Any]] | None = None,
+        once: str = "",
+    ) -> Following:
+        """What is sent for a call or a workflow that follows `parent`. `chain`: what follows it in turn, in reverse.
+
+        `once`: a key under which it is sent no second time within a day.
+        """
+        canvas: Signature = maybe_signature(form, self._app)
+        options: dict[str, Any] = {
+            "root_id": canvas.options.get("root_id") or parent.root_id or parent.id,
+            "parent_id": canvas.options.get("parent_id") or parent.id,
         }
-        call = signature.clone(values)
+        if chain:
+            options["chain"] = chain
+        return self.begin(launch(canvas, tuple(values), options=options), once)
+
+    def begin(self, begun: Launch, once: str = "") -> Following:
+        """The messages with which a workflow begins; its joins are opened now."""
+        messages = [self._message(call) for call in begun.calls]
+        if once:
+            for message in messages:
+                message.dedupe_key = f"{once}:{message.frame.task_id}"
+                message.dedupe_window = _ONCE
+        self._app.client.open_joins(begun)
+        return Following(messages, [result_of(begun.promise, self._app)])
+
+    def _message(self, call: Signature) -> Outgoing:
+        stamped = set(call.options.get("stamped_headers") or ())
+        options = {
+            name: value
+            for name, value in call.options.items()
+            if (name in CALL_OPTIONS or name in stamped) and value is not None
+        }
         task = self._app.tasks.get(call.task)
         return _that_travels(
             self._app.client.prepare(call.task, call.args, call.kwargs, options, task).outgoing

@@ -35,6 +35,8 @@ class Held(msgspec.Struct, kw_only=True, gc=False):
     """Its message was given to another run: nothing that this one produces is written."""
     stopped: bool = False
     """The node has killed or cancelled it for that."""
+    joined: str = ""
+    """The join that it has completed, to be closed when what follows is stored."""
     settlement: Settlement | None = None
     """On its way. Whether the lease was lost is what that is answered: until then the receipt may be stale only because the
     answer has not come."""

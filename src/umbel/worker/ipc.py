@@ -73,6 +73,10 @@ class Done(msgspec.Struct, array_like=True, tag=0, gc=False):
     traceback: str = ""
     name: str = ""
     task_id: str = ""
+    records: list[tuple[str, str, bytes, float | None]] = []
+    """Of calls that will not be made, because this one has failed: id, state, payload, ttl."""
+    joined: str = ""
+    """The join that it has completed."""
 
 
 class Begun(msgspec.Struct, array_like=True, tag=1, gc=False):

@@ -10,26 +10,21 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from umbel import faults
-from umbel.core.policy import Ending
 from umbel.ports import (
     Broker,
     NodeHealth,
-    Outgoing,
-    Park,
     Record,
-    Release,
     ResultStore,
-    Retry,
-    Settlement,
     Signal,
 )
 from umbel.worker.connection import Connection
 from umbel.worker.crew import IDLE_SECONDS, Child, Crew
 from umbel.worker.deadlines import Deadlines
 from umbel.worker.deaths import Deaths
+from umbel.worker.endings import Endings
 from umbel.worker.fetcher import Fetcher
 from umbel.worker.health import Health
 from umbel.worker.inflight import Held, Inflight
@@ -39,7 +34,7 @@ from umbel.worker.leases import Leases
 from umbel.worker.line import Line
 from umbel.worker.presence import Presence
 from umbel.worker.settings import NodeSettings
-from umbel.worker.settlements import is_spared, sentence, settlement_of, with_record
+from umbel.worker.settlements import is_spared, sentence, settlement_of
 from umbel.worker.settler import Settler
 from umbel.worker.upkeep import Upkeep
 from umbel.worker.verdict import Judge
@@ -76,7 +71,7 @@ class Node:
         self.journal = journal
         self.health = Health()
         self.crew = Crew()
-        self.crew.refuse = lambda held, why: self._end(held, "refused", why)
+        self.crew.refuse = lambda held, why: self.endings.end(held, "refused", why)
         self.inflight = Inflight()
         self.kill: Callable[[Child], None] = Child.kill
         """How a child is killed."""
@@ -102,6 +97,8 @@ class Node:
         self._deaths = Deaths()
         self._burials: set[asyncio.Task[None]] = set()
         self._deadlines = Deadlines(self._execute)
+        self.endings = Endings(judge, journal, self.inflight, self._deadlines, store)
+        self.endings.parked = self._upkeep.parked
         self._leases = Leases(settings, broker, self.inflight, self.crew, journal, self.health, self._execute)
 
     # -- life ------------------------------------------------------------------------------------------
@@ -114,11 +111,11 @@ class Node:
             self.broker,
             self.store,
             adopted=adopted,
-            settled=self._settled,
+            settled=self.endings.settled,
             lease=self.settings.lease,
         )
         self.settler.on_flush = lambda: self.fetcher.credit()
-        self.settler.refused = self._refused
+        self.endings.go_through(self.settler)
         self.fetcher = self._make_fetcher()
         await self._connection.open()
         fetching = asyncio.create_task(
@@ -155,7 +152,7 @@ class Node:
         fetcher.wanted = self._wanted
         fetcher.renew = self._leases.renew
         fetcher.admit = self._admit
-        fetcher.end = self._end
+        fetcher.end = self.endings.end
         self.broker.on_step = fetcher.step
         return fetcher
 
@@ -170,7 +167,7 @@ class Node:
         fetching.cancel()
         await asyncio.gather(fetching, return_exceptions=True)
         # 2. Hand back what has not begun.
-        self._release(self.crew.recall_all(self._now()))
+        self.endings.release(self.crew.recall_all(self._now()))
         # 3. Wait for what runs, for the grace period or until told not to.
         if self.crew.busy() and not self._cold.is_set():
             busy = self.crew.busy()
@@ -188,14 +185,17 @@ class Node:
                 self.kill(child)
                 for held in interrupted:
                     if held.doomed is not None:
-                        self._end(held, held.doomed, sentence(held, "was killed"))
+                        self.endings.end(held, held.doomed, sentence(held, "was killed"))
                     elif held.receipt is None:
-                        self._end(held, "lost", "the worker was stopped")
+                        self.endings.end(held, "lost", "the worker was stopped")
                     else:
-                        self._release([held])
+                        self.endings.release([held])
         # 5. Let the last endings reach the store, then let the children go.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.settler.drained(), FLUSH_SECONDS)
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await self.endings.quiet()
+                await self.settler.drained()
+                await self.endings.quiet()
         for child in list(self.crew.children.values()):
             child.dismiss()
 
@@ -285,7 +285,7 @@ class Node:
         logger.error("Child %d has sent a report that cannot be read: %s", child.pid, report.why)
         held = child.handed.pop(report.seq, None) if report.done else None
         if held is not None:
-            self._end(held, "refused", f"It has run, and its outcome cannot be read: {report.why}")
+            self.endings.end(held, "refused", f"It has run, and its outcome cannot be read: {report.why}")
         return held is not None
 
     def _done(self, held: Held, done: Done) -> None:
@@ -296,7 +296,11 @@ class Node:
         if done.payload is not None and not held.lease_lost:
             record = Record(task_id=done.task_id, state=done.state, payload=done.payload, ttl=done.ttl)
         then = [*done.then, done.replacement] if done.replacement is not None else done.then
-        self._settle(held, settlement_of(done, held.receipt, record), record, then)
+        if not held.lease_lost:
+            held.joined = done.joined
+            for task_id, state, payload, ttl in done.records:
+                self.settler.record(Record(task_id=task_id, state=state, payload=payload, ttl=ttl))
+        self.endings.settle(held, settlement_of(done, held.receipt, record), record, then)
 
     def lost_child(self, child: Child) -> None:
         """The connection to a child has ended: all its reports are in."""
@@ -323,12 +327,12 @@ class Node:
                 self._deadlines.end(held)
                 self.inflight.drop(held.seq)
             elif held.doomed is not None:
-                self._end(held, held.doomed, sentence(held, how))
+                self.endings.end(held, held.doomed, sentence(held, how))
             elif held is not culprit and held.receipt is not None and is_spared(held, known=known):
                 neighbours.append(held)
             else:
                 # Acknowledged early, it must not run twice: that is what early acknowledgement is chosen for.
-                self._end(held, "lost", how)
+                self.endings.end(held, "lost", how)
         self.journal.shared(neighbours, how)
         self.crew.offer(neighbours, first=True)
         self._forget_child(child)
@@ -337,7 +341,7 @@ class Node:
         child.forget()
         self.crew.remove(child)
         if self._stop.is_set():
-            self._release(self.crew.recall_all(self._now()))
+            self.endings.release(self.crew.recall_all(self._now()))
             self._hush()
         else:
             self._deal()
@@ -359,73 +363,6 @@ class Node:
         back = child.take_back()
         self.crew.offer(back, first=True)
 
-    # -- endings ---------------------------------------------------------------------------------------
-
-    def _end(self, held: Held, ending: Ending, reason: str) -> None:
-        """End a call that no child can report on."""
-        try:
-            verdict = self.judge.conclude(held, ending, reason)
-        except Exception:
-            # Whatever is odd about the message, it must not be held for ever, nor take the node down at each delivery.
-            logger.exception(
-                "Cannot work out what follows from the ending of a message; it is buried as it is."
-            )
-            verdict = self.judge.bury(held, ending, reason)
-        self.journal.ended(held, ending, reason, verdict)
-        record = None if held.lease_lost else verdict.record
-        self._settle(held, with_record(verdict.settlement, record), record, verdict.then)
-
-    def _settle(
-        self,
-        held: Held,
-        settlement: Settlement | None,
-        record: Record | None,
-        then: Sequence[Outgoing] = (),
-    ) -> None:
-        self._deadlines.end(held)
-        if settlement is not None:
-            held.settlement = settlement
-            held.parked = (settlement.task or held.frame.task_name) if isinstance(settlement, Park) else None
-            self.settler.add(held.seq, settlement)
-            return
-        # Acknowledged early: there is nothing to settle, only what follows to be stored.
-        self.inflight.drop(held.seq)
-        if record is not None:
-            self.settler.record(record)
-        if then:
-            self.settler.send(then)
-
-    def _settled(self, seq: int, stale: bool) -> None:
-        held = self.inflight.get(seq)
-        if held is None:
-            return
-        self.inflight.drop(seq)
-        if stale and not held.lease_lost:
-            self.journal.lease_lost(held)
-        elif held.parked is not None:
-            self._upkeep.parked(held.parked)
-
-    def _refused(self, seq: int, settlement: Settlement, reason: str) -> None:
-        """The broker will never take this settlement: what was to follow cannot be stored where it should be."""
-        held = self.inflight.get(seq)
-        if held is not None and isinstance(settlement, Retry):
-            self._end(held, "refused", reason)  # there is no next try: whoever waits for the result must know
-            return
-        instead = self.settler.bury(seq, settlement, reason)
-        if held is not None:
-            held.settlement, held.parked = instead, None
-
-    def _release(self, calls: Iterable[Held]) -> None:
-        for held in calls:
-            self._deadlines.end(held)
-            if held.receipt is not None:
-                held.settlement = Release(receipt=held.receipt, counted=False)
-                self.settler.add(held.seq, held.settlement)
-            else:
-                # Acknowledged early and not begun: it goes back as a new message.
-                self.inflight.drop(held.seq)
-                self.settler.send([self.judge.resend(held)])
-
     # -- the clock -------------------------------------------------------------------------------------
 
     def _deal(self) -> None:
@@ -443,7 +380,7 @@ class Node:
             return
         now = self._now()
         self.crew.recall(now)
-        self._release(self.crew.overdue(now, BUFFER_SECONDS))
+        self.endings.release(self.crew.overdue(now, BUFFER_SECONDS))
         self._deal()
         if self._wanted() > 0:
             # The trial of a suspect ends by time, and no report tells of it.
@@ -484,7 +421,7 @@ class Node:
     def _revoke(self, held: Held, *, terminate: bool) -> None:
         if held in self.crew.buffer:
             self.crew.buffer.remove(held)
-            self._end(held, "revoked", "revoked")
+            self.endings.end(held, "revoked", "revoked")
             return
         for child in self.crew.children.values():
             if held.seq in child.handed and terminate and not child.gone:

@@ -11,7 +11,6 @@ import contextvars
 import inspect
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
@@ -29,32 +28,30 @@ from umbel.core.envelope import Envelope
 from umbel.core.outcome import FAILURE
 from umbel.core.policy import Decision, Rules, decide
 from umbel.errors import (
-    CapabilityError,
     EncodeError,
     MessageError,
     NotRegistered,
+    OperationalError,
     Reject,
     Retry,
     TaskRevokedError,
 )
 from umbel.execution import Attempt, raised, returned
 from umbel.ports import Outgoing
-from umbel.result import AsyncResult
+from umbel.replacing import Replaced
 from umbel.task import Task, setting_of
 from umbel.worker import limits
-from umbel.worker.follow import Failed, FollowUps
+from umbel.worker.follow import Failed, Following, FollowUps
 from umbel.worker.ipc import Begun, Done, Handed, Progress, Report, text
+from umbel.worker.joining import Joining
 from umbel.worker.outcomes import Records, close_account, error_line, traceback_text, utc_now
+from umbel.worker.threads import Box, ThreadLoops
 
 if TYPE_CHECKING:
     from umbel.app import Umbel
 
 logger = logging.getLogger("umbel.worker")
 
-_NO_CHORDS = (
-    "It is a member of a chord, which this version of Umbel does not join. It lies in the dead letters: let Celery's "
-    "workers have the queue, and requeue it."
-)
 SoftLimit = Callable[[float], AbstractContextManager[None]]
 
 
@@ -109,7 +106,8 @@ class Runner:
         self._accept = app.conf.accept_content
         self._records = Records(app, hostname)
         self._follow = FollowUps(app)
-        self._loops = _ThreadLoops()
+        self._joining = Joining(app, self._follow, self._records)
+        self._loops = ThreadLoops()
         self.run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any] = self._loops.run
         """Runs an asynchronous task to its end in a thread of its own."""
         self._facts: dict[str, Facts] = {}
@@ -172,7 +170,10 @@ class Runner:
                 ended = raised(task, request, _from_the_task_on(exc))
             else:
                 ended = returned(task, request, value)
-            return self._finish(execution, ended)
+            if execution.envelope.embed.chord is None:
+                return self._finish(execution, ended)
+            # It asks the store, which takes its time: this loop has others to run.
+            return await asyncio.to_thread(self._finish, execution, ended)
 
     def leave(self) -> None:
         """This thread runs nothing more: close the loop in which it ran coroutine functions."""
@@ -205,10 +206,6 @@ class Runner:
         if call.queue and envelope.queue != call.queue:
             # Where Celery names exchange and routing key, the header is not the queue that a retry has to go back to.
             envelope = msgspec.structs.replace(envelope, queue=call.queue)
-        if envelope.embed.chord is not None:
-            # Run without being counted, it would leave its chord waiting for ever. Nor can it be parked: parked messages
-            # come back as soon as a worker knows their task, and this one does.
-            return self._refuse(call, CapabilityError(_NO_CHORDS))
         request = Request.from_envelope(
             envelope, hostname=self._hostname, delivery_info=frame.properties.get("delivery_info")
         )
@@ -250,7 +247,7 @@ class Runner:
             )
         return facts
 
-    def _refuse(self, call: Handed, exc: MessageError | CapabilityError) -> Done:
+    def _refuse(self, call: Handed, exc: MessageError) -> Done:
         frame = call.frame
         decision = decide("refused", Rules())
         done = Done(
@@ -322,15 +319,15 @@ class Runner:
         with self._soft_limit(execution.soft_limit):
             return task(*envelope.args, **envelope.kwargs)
 
-    async def _in_thread(self, execution: Execution) -> _Box:
-        def run() -> _Box:
+    async def _in_thread(self, execution: Execution) -> Box:
+        def run() -> Box:
             try:
                 if self.framework is None:
-                    return _Box(self._call(execution))
+                    return Box(self._call(execution))
                 with self.framework.around_task():
-                    return _Box(self._call(execution))
+                    return Box(self._call(execution))
             except BaseException as exc:  # noqa: BLE001 - raised again by open()
-                return _Box(error=exc)
+                return Box(error=exc)
 
         context = contextvars.copy_context()
         return await asyncio.get_running_loop().run_in_executor(None, context.run, run)
@@ -368,12 +365,33 @@ class Runner:
     def _finish(self, execution: Execution, ended: Attempt) -> Done:
         try:
             done = self._encode(execution, ended)
+        except OperationalError as exc:
+            done = self._unstored(execution, exc)
         except Exception as exc:  # noqa: BLE001
             # The value cannot be written, or what follows from it cannot: the run has failed by that.
             execution.request.pending_retry = None
-            done = self._encode(execution, Attempt("failure", exc=exc))
+            done = self._failed_to_say(execution, exc)
         done.runtime = time.perf_counter() - execution.started
         return done
+
+    def _failed_to_say(self, execution: Execution, exc: Exception) -> Done:
+        try:
+            return self._encode(execution, Attempt("failure", exc=exc))
+        except OperationalError as unstored:
+            return self._unstored(execution, unstored)
+
+    def _unstored(self, execution: Execution, exc: OperationalError) -> Done:
+        """The run has ended, and what follows from it cannot be stored: it is delivered again."""
+        envelope = execution.envelope
+        return Done(
+            execution.call.seq,
+            "interrupted",
+            settle="release",
+            counted=True,
+            reason=f"its ending could not be stored: {exc}",
+            name=envelope.task,
+            task_id=envelope.id,
+        )
 
     def _encode(self, execution: Execution, ended: Attempt) -> Done:
         envelope, request, error = execution.envelope, execution.request, ended.exc
@@ -401,17 +419,27 @@ class Runner:
             if decision.state:
                 done.state = decision.state
                 done.payload, done.ttl = self._records.retry(envelope, error, request)
+        elif isinstance(error, Replaced):
+            self._add(execution, done, self._follow.begin(error.begun))
         elif error is not None and ended.ending != "ignored":
             self._fail(execution, decision, done, error)
         return done
 
+    def _add(self, execution: Execution, done: Done, following: Following) -> None:
+        """Let `following` travel with `done`."""
+        done.then += following.messages
+        done.records += [(r.task_id, r.state, r.payload, r.ttl) for r in following.records]
+        done.joined = following.joined or done.joined
+        if execution.task.trail:
+            execution.request.children += following.results
+
     def _succeed(self, execution: Execution, decision: Decision, done: Done, value: Any) -> None:
         envelope = execution.envelope
-        if envelope.embed.callbacks or envelope.embed.chain:
-            done.then = self._follow.success(envelope, value)
-            if execution.task.trail:
-                sent = [AsyncResult[Any](out.frame.task_id, app=self._app) for out in done.then]
-                execution.request.children += sent
+        embed = envelope.embed
+        if embed.callbacks or embed.chain:
+            self._add(execution, done, self._follow.success(envelope, value))
+        if embed.chord is not None:
+            self._add(execution, done, self._joining.succeeded(envelope, value))
         if decision.state:
             done.state = decision.state
             done.payload, done.ttl = self._records.success(envelope, value, execution.request)
@@ -429,7 +457,9 @@ class Runner:
             done.payload, done.ttl = self._records.failure(envelope, error, execution.request)
         if decision.follow == "errbacks" and envelope.embed.errbacks:
             failed = Failed(execution.request, error, traceback_text(error))
-            done.then = self._follow.failure(envelope, failed)
+            self._add(execution, done, self._follow.failure(envelope, failed))
+        if envelope.embed.chord is not None or envelope.embed.chain:
+            self._add(execution, done, self._joining.failed(envelope, FAILURE, error))
 
 
 _OWN_CODE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -457,40 +487,3 @@ def _said(retry: Retry) -> str:
         return text(str(retry))
     except Exception:  # noqa: BLE001 - the code of the task's own exception
         return f"Retry: {type(retry.exc).__name__}"
-
-
-class _Box(msgspec.Struct):
-    """What a function returned or raised, on its way out of a thread.
-
-    As a value: futures and coroutines give StopIteration and GeneratorExit meanings of their own, and the task would never end.
-    """
-
-    value: Any = None
-    error: BaseException | None = None
-
-    def open(self) -> Any:
-        """The value; or raises the error."""
-        if self.error is not None:
-            raise self.error
-        return self.value
-
-
-class _ThreadLoops:
-    """One event loop for each thread that runs coroutine functions, so that what they keep open survives the call."""
-
-    def __init__(self) -> None:
-        self._runners: dict[int, asyncio.Runner] = {}
-
-    def run(self, coro: Coroutine[Any, Any, Any]) -> Any:
-        """Run `coro` to its end in this thread's loop, in a copy of the current context."""
-        thread = threading.get_ident()
-        runner = self._runners.get(thread)
-        if runner is None:
-            runner = self._runners[thread] = asyncio.Runner()
-        return runner.run(coro, context=contextvars.copy_context())
-
-    def close_mine(self) -> None:
-        """Close this thread's loop, if there is one."""
-        runner = self._runners.pop(threading.get_ident(), None)
-        if runner is not None:
-            runner.close()

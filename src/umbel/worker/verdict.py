@@ -6,8 +6,9 @@ only in formats that cannot run code.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,7 +19,7 @@ from umbel.core.account import Account
 from umbel.core.envelope import Envelope
 from umbel.core.frame import DELIVERIES_HEADER, HISTORY_HEADER, Frame
 from umbel.core.kombu_json import dump_frame
-from umbel.core.outcome import PENDING
+from umbel.core.outcome import FAILURE, PENDING, REVOKED
 from umbel.core.policy import Ending, Rules, decide
 from umbel.core.priority import frame_priority
 from umbel.errors import (
@@ -31,8 +32,9 @@ from umbel.errors import (
 )
 from umbel.ports import Ack, Bury, Outgoing, Park, Record, Release, Retry, Settlement
 from umbel.task import Task, setting_of
-from umbel.worker.follow import FollowUps
+from umbel.worker.follow import Following, FollowUps
 from umbel.worker.inflight import Held
+from umbel.worker.joining import Joining
 from umbel.worker.outcomes import Records, class_path, utc_now
 
 if TYPE_CHECKING:
@@ -60,6 +62,14 @@ class Verdict(msgspec.Struct, kw_only=True):
     record: Record | None = None
     then: tuple[Outgoing, ...] = ()
     note: str = ""
+    awaited: Callable[[], Following] | None = None
+    """Others wait for this call: asks the store what follows from its ending for them. Blocks."""
+
+    def follow(self, messages: Sequence[Outgoing]) -> None:
+        """Let these be stored with the rest of what follows."""
+        self.then = (*self.then, *messages)
+        if isinstance(self.settlement, (Ack, Bury)):
+            self.settlement.then = self.then
 
 
 class Judge:
@@ -70,6 +80,7 @@ class Judge:
         self._hostname = hostname
         self._records = Records(app, hostname)
         self._follow = FollowUps(app)
+        self._joining = Joining(app, self._follow, self._records)
         self._accept = frozenset(app.conf.accept_content)
         self._facts: dict[str, Facts] = {name: self._learn(task) for name, task in app.tasks.items()}
         self._guessed: dict[str, Facts] = {}
@@ -154,9 +165,13 @@ class Judge:
             record = Record(task_id=envelope.id, state=decision.state, payload=payload, ttl=ttl)
         then: tuple[Outgoing, ...] = ()
         if decision.follow == "errbacks" and envelope is not None and envelope.embed.errbacks:
-            then = tuple(self._follow.failure(envelope))
+            then = tuple(self._follow.failure(envelope).messages)
+        awaited = None
+        if decision.settle in ("ack", "bury") and envelope is not None and _is_awaited(envelope):
+            state = decision.state or (REVOKED if isinstance(error, TaskRevokedError) else FAILURE)
+            awaited = partial(self._joining.failed, envelope, state, error)
         if receipt is None:
-            return Verdict(settlement=None, record=record, then=then)
+            return Verdict(settlement=None, record=record, then=then, awaited=awaited)
         if decision.settle == "retry":
             again = self._again(held, reason, account)
             if account is not None and envelope is not None and not rules.ignore_result:
@@ -175,12 +190,13 @@ class Judge:
         if decision.settle == "release":
             return Verdict(settlement=Release(receipt=receipt, counted=decision.counted))
         if decision.settle == "ack":
-            return Verdict(settlement=Ack(receipt=receipt, then=then), record=record)
+            return Verdict(settlement=Ack(receipt=receipt, then=then), record=record, awaited=awaited)
         return Verdict(
             settlement=Bury(receipt=receipt, reason=f"{ending}: {reason}", then=then),
             record=record,
             then=then,
             note="now among the dead letters",
+            awaited=awaited,
         )
 
     def bury(self, held: Held, ending: str, reason: str) -> Verdict:
@@ -256,6 +272,10 @@ class Judge:
 
     def _entry(self, what: str) -> dict[str, Any]:
         return {"at": utc_now().isoformat(timespec="seconds"), "worker": self._hostname, "what": what}
+
+
+def _is_awaited(envelope: Envelope) -> bool:
+    return envelope.embed.chord is not None or bool(envelope.embed.chain)
 
 
 def _is_past(text: object, now: float) -> bool:

@@ -8,11 +8,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
 from umbel.backends._common_wakeup import Wakeup
-from umbel.backends._sql import records
+from umbel.backends._sql import joins, records
 from umbel.backends._sql.feeds import Feed
 from umbel.backends._sql.place import Jobs, Place
 from umbel.errors import StoreUnavailable
-from umbel.ports import Record
+from umbel.ports import Arrival, Join, Record
 
 __all__ = ["SQLStore"]
 
@@ -108,5 +108,18 @@ class SQLStore:
     async def forget(self, task_ids: Collection[str]) -> None:
         await self._jobs.run(records.forget, task_ids)
 
+    def open_joins_now(self, batch: Sequence[Join], *, ttl: float | None) -> None:
+        self._jobs.call(joins.open_joins, batch, ttl)
+
+    def widen_join_now(self, join_id: str, by: int) -> None:
+        self._jobs.call(joins.widen, join_id, by)
+
+    def arrive_now(self, arrival: Arrival, *, ttl: float | None) -> Sequence[bytes] | None:
+        return self._jobs.call(joins.arrive, arrival, ttl)
+
+    async def close_joins(self, join_ids: Collection[str]) -> None:
+        await self._jobs.run(joins.close, join_ids)
+
     async def prune(self) -> int:
+        await self._jobs.run(joins.prune)
         return await self._jobs.run(records.prune)

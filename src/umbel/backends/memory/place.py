@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from umbel.backends.memory.joins import Joins
 from umbel.core.kombu_json import dump_frame, load_frame
 from umbel.core.outcome import SUCCESS
 from umbel.errors import CapabilityError, DecodeError
@@ -153,6 +154,7 @@ class Place:
         """Told of every message that is stored, in the order of storing, and whether it is another try of one that was there."""
         self.records: dict[str, Kept] = {}
         self.records_swept = 0.0
+        self.joins = Joins(self.clock)
         self.live_nodes: dict[str, tuple[float, float, bytes]] = {}
         self.listeners: set[Callable[[], None]] = set()
         self.signal_feeds: set[SignalFeed] = set()
@@ -325,6 +327,7 @@ class Place:
         before, now = len(self.records), self.clock.now()
         self.records = {task_id: kept for task_id, kept in self.records.items() if kept.live(now)}
         self.records_swept = now
+        self.joins.sweep()
         return before - len(self.records)
 
     # -- listeners

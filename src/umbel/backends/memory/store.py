@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from umbel.backends._common_wakeup import Wakeup
 from umbel.backends.memory.place import Place, ResultFeed, named_place
-from umbel.ports import Record
+from umbel.ports import Arrival, Join, Record
 
 __all__ = ["MemoryStore"]
 
@@ -91,6 +91,24 @@ class MemoryStore:
         with self._place.use() as place:
             for task_id in task_ids:
                 place.records.pop(task_id, None)
+
+    def open_joins_now(self, joins: Sequence[Join], *, ttl: float | None) -> None:
+        with self._place.use() as place:
+            for join in joins:
+                place.joins.open(join, ttl)
+
+    def widen_join_now(self, join_id: str, by: int) -> None:
+        with self._place.use() as place:
+            place.joins.widen(join_id, by)
+
+    def arrive_now(self, arrival: Arrival, *, ttl: float | None) -> Sequence[bytes] | None:
+        with self._place.use() as place:
+            return place.joins.arrive(arrival, ttl)
+
+    async def close_joins(self, join_ids: Collection[str]) -> None:
+        with self._place.use() as place:
+            for join_id in join_ids:
+                place.joins.close(join_id)
 
     async def recent(self, *, limit: int) -> Sequence[tuple[str, bytes]]:
         with self._place.use() as place:

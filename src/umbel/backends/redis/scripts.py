@@ -9,6 +9,7 @@ import msgspec
 
 __all__ = [
     "ACK",
+    "ARRIVE",
     "CLAIM",
     "DEPTH",
     "EXTEND",
@@ -66,6 +67,7 @@ def _read(name: str, *, after: tuple[str, ...] = ("prelude",), frees: bool = Fal
 
 
 ACK = _read("ack", after=("memo",), frees=True)
+ARRIVE = _read("arrive", after=(), frees=True)
 CLAIM = _read("claim", after=(), frees=True)
 PUT = _read("put", after=("record",))
 PUSH = _read("push")

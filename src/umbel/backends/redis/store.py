@@ -11,15 +11,17 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mappi
 from umbel.backends.redis.address import Address
 from umbel.backends.redis.ear import Ear, Heard
 from umbel.backends.redis.options import Options
-from umbel.backends.redis.scripts import PUT
+from umbel.backends.redis.scripts import ARRIVE, PUT
 from umbel.backends.redis.server import Server
 from umbel.backends.redis.subscriptions import Subscriptions
 from umbel.backends.redis.wire import Arg, Lost, Refusal
 from umbel.errors import StoreUnavailable
-from umbel.ports import Record
+from umbel.ports import GROUP_RECORD, Arrival, Join, Record
 
 __all__ = ["RedisStore"]
 
+_CLAIM, _CLAIM_SECONDS = "umbel", 300
+"""What stands where Celery's workers write that they are about to send the body, and for how long."""
 _STRETCH = 1000
 """Keys in one command."""
 _MOST_KEYS, _ROUNDS = 10_000, 100
@@ -41,12 +43,15 @@ class RedisStore:
         if prefix and prefix[-1] not in ":_-.":
             prefix += "_"  # as Celery does
         self._prefix = f"{prefix}celery-task-meta-"
+        self._group_prefix = f"{prefix}{GROUP_RECORD}"
         self._subscriptions: Subscriptions | None = None
         self._ears: deque[Ear] = deque()
         self._pid = os.getpid()
 
     def key(self, task_id: str) -> str:
         """The key of a record, which is also the channel on which it is told."""
+        if task_id.startswith(GROUP_RECORD):
+            return f"{self._group_prefix}{task_id[len(GROUP_RECORD) :]}"
         return f"{self._prefix}{task_id}"
 
     async def open(self) -> None:
@@ -227,6 +232,43 @@ class RedisStore:
         ids = list(task_ids)
         for first in range(0, len(ids), _STRETCH):
             await self._server.call("DEL", *map(self.key, ids[first : first + _STRETCH]))
+
+    # -- joins
+
+    def open_joins_now(self, joins: Sequence[Join], *, ttl: float | None) -> None:
+        lasting = () if ttl is None else ("EX", max(round(ttl), 1))
+        self._server.calls_now(
+            [("SET", self._join_key(join.id, ".s"), join.size, *lasting) for join in joins]
+        )
+
+    def widen_join_now(self, join_id: str, by: int) -> None:
+        self._server.calls_now([("INCRBY", self._join_key(join_id, ".t"), by)])
+
+    def arrive_now(self, arrival: Arrival, *, ttl: float | None) -> Sequence[bytes] | None:
+        keys = [self._join_key(arrival.join, suffix) for suffix in (".j", ".t", ".s", ".d", ".c", "")]
+        place = "+inf" if arrival.index is None else arrival.index
+        seconds = 0 if ttl is None else max(round(ttl), 1)
+        args: list[Arg] = [
+            arrival.task_id,
+            arrival.part,
+            place,
+            seconds,
+            int(arrival.failed),
+            _CLAIM,
+            _CLAIM_SECONDS,
+        ]
+        parts: Sequence[bytes] | None = self._server.run_now(ARRIVE, *args, keys=keys)
+        return parts
+
+    async def close_joins(self, join_ids: Collection[str]) -> None:
+        calls: list[tuple[Arg, ...]] = []
+        for join_id in join_ids:
+            calls.append(("DEL", *(self._join_key(join_id, suffix) for suffix in (".j", ".t", ".s", ".d"))))
+            calls.append(("SET", self._join_key(join_id, ".c"), "done", "EX", _CLAIM_SECONDS))
+        await self._server.calls(calls)
+
+    def _join_key(self, join_id: str, suffix: str) -> str:
+        return f"{self._group_prefix}{join_id}{suffix}"
 
     async def prune(self) -> int:
         return 0  # Redis forgets by itself

@@ -25,16 +25,16 @@ import apsw
 
 from umbel.backends._common_machine_clock import BOOT_ID
 from umbel.backends.sqlite.location import Location
-from umbel.backends.sqlite.statements import SCHEMA, statement
+from umbel.backends.sqlite.statements import JOINS, SCHEMA, statement
 from umbel.errors import BrokerUnavailable, OperationalError, StoreFull, StoreUnavailable
 
 __all__ = ["Database", "Unavailable"]
 
 Unavailable = type[BrokerUnavailable] | type[StoreUnavailable]
 
-VERSION = 1
+VERSION = 2
 """Of the schema; ``PRAGMA user_version`` of the file."""
-MIGRATIONS: dict[int, str] = {0: SCHEMA}
+MIGRATIONS: dict[int, str] = {0: SCHEMA, 1: JOINS}
 """From which version, by which SQL, to the next one."""
 APPLICATION_ID = 0x556D6265
 """``PRAGMA application_id`` of the file: "Umbe"."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import apsw
 
-__all__ = ["SCHEMA", "fetch", "statement", "statement_names"]
+__all__ = ["JOINS", "SCHEMA", "fetch", "statement", "statement_names"]
 
 _FOLDER = resources.files("umbel.backends.sqlite") / "sql"
 
@@ -29,3 +29,6 @@ def fetch(connection: apsw.Connection, sql: str, values: tuple[Any, ...] = ()) -
 
 
 SCHEMA = statement("schema")
+"""The tables of version 1."""
+JOINS = statement("joins")
+"""Those that came with version 2."""

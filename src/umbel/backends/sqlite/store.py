@@ -10,13 +10,13 @@ from contextlib import contextmanager
 
 from umbel.backends._common_thread import DatabaseThread
 from umbel.backends._common_wakeup import Wakeup
-from umbel.backends.sqlite import records
+from umbel.backends.sqlite import joins, records
 from umbel.backends.sqlite.database import Database
 from umbel.backends.sqlite.feeds import Feed, feeds_of
 from umbel.backends.sqlite.location import Location
 from umbel.backends.sqlite.pulse import pulse_of
 from umbel.errors import StoreUnavailable
-from umbel.ports import Record
+from umbel.ports import Arrival, Join, Record
 
 __all__ = ["SQLiteStore"]
 
@@ -113,5 +113,18 @@ class SQLiteStore:
     async def recent(self, *, limit: int) -> Sequence[tuple[str, bytes]]:
         return await self._thread.run(records.recent, self._thread.database, limit)
 
+    def open_joins_now(self, batch: Sequence[Join], *, ttl: float | None) -> None:
+        joins.open_joins(self._direct, batch, ttl)
+
+    def widen_join_now(self, join_id: str, by: int) -> None:
+        joins.widen(self._direct, join_id, by)
+
+    def arrive_now(self, arrival: Arrival, *, ttl: float | None) -> Sequence[bytes] | None:
+        return joins.arrive(self._direct, arrival, ttl)
+
+    async def close_joins(self, join_ids: Collection[str]) -> None:
+        await self._thread.run(joins.close, self._thread.database, join_ids)
+
     async def prune(self) -> int:
+        await self._thread.run(joins.prune, self._thread.database)
         return await self._thread.run(records.prune, self._thread.database)

@@ -17,6 +17,8 @@ from umbel.contrib.django.fields import InstantField
 __all__ = [
     "Boot",
     "Dedupe",
+    "Join",
+    "JoinPart",
     "Message",
     "Node",
     "OutboxMessage",
@@ -120,6 +122,45 @@ class Result(models.Model):
 
     def __str__(self) -> str:
         return f"{self.state} [{self.task_id}]"
+
+
+class Join(models.Model):
+    """Where the calls of a chord's header meet."""
+
+    id: models.CharField[str, str] = models.CharField(_("id"), max_length=255, primary_key=True)
+    size: models.IntegerField[int, int] = models.IntegerField(_("waits for"), help_text=_("calls"))
+    filled: models.IntegerField[int, int] = models.IntegerField(_("arrived"), help_text=_("calls"))
+    expires_at = InstantField(_("kept until"), null=True, db_index=True)
+
+    class Meta:
+        db_table = "umbel_join"
+        verbose_name = _("join")
+        verbose_name_plural = _("joins")
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class JoinPart(models.Model):
+    """What a call has brought to its join."""
+
+    id: models.BigAutoField[int, int] = models.BigAutoField(primary_key=True)
+    join_id: models.CharField[str, str] = models.CharField(_("join"), max_length=255)
+    task_id: models.CharField[str, str] = models.CharField(_("task id"), max_length=255)
+    place: models.IntegerField[int, int] = models.IntegerField(_("place"))
+    failed: models.BooleanField[bool, bool] = models.BooleanField(_("failed"))
+    part: models.BinaryField[bytes, bytes] = models.BinaryField(_("value"))
+
+    class Meta:
+        db_table = "umbel_join_part"
+        verbose_name = _("arrival")
+        verbose_name_plural = _("arrivals")
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["join_id", "task_id"], name="umbel_join_part_slot")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.task_id} in {self.join_id}"
 
 
 class Queue(models.Model):

@@ -51,6 +51,7 @@ pytest.register_assert_rewrite(
     "umbel.testing.conformance.repair",
     "umbel.testing.conformance.presence",
     "umbel.testing.conformance.extras",
+    "umbel.testing.conformance.joins",
     "umbel.testing.conformance.results",
 )
 

@@ -20,9 +20,10 @@ from umbel.testing.conformance.harness import (
     record,
     store_scenario,
 )
+from umbel.testing.conformance.joins import JoinsConformance
 
 
-class ResultStoreConformance:
+class ResultStoreConformance(JoinsConformance):
     """Every method of ``umbel.ports.ResultStore``."""
 
     # -- put and get

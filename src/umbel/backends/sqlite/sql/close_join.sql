@@ -1,0 +1,5 @@
+-- Forget a join.
+--
+-- parameters  id
+
+DELETE FROM joins WHERE id = ?1

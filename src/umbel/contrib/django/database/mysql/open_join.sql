@@ -1,0 +1,2 @@
+-- Open a join; one that is open stays as it is. join, size, ttl (NULL: for ever)
+INSERT IGNORE INTO umbel_join (id, size, filled, expires_at) VALUES (%(join)s, %(size)s, 0, NOW_MS + %(ttl)s)

@@ -1,0 +1,2 @@
+-- Let an open join live on. join, ttl (NULL: for ever). Changes one row if it is open
+UPDATE umbel_join SET expires_at = %(now)s + %(ttl)s WHERE id = %(join)s AND (expires_at IS NULL OR expires_at > %(now)s)

@@ -1,0 +1,75 @@
+"""Tasks for the tests of workflows. What they say and wait for is as in ``jobs``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobs import app, gate, note
+
+from umbel import Signature, Task, chain, chord, group
+
+
+@app.task(name="flow.add")
+def add(x: int, y: int = 0) -> int:
+    return x + y
+
+
+@app.task(name="flow.total")
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+@app.task(name="flow.same")
+def same(*values: Any) -> Any:
+    return values[0] if len(values) == 1 else list(values)
+
+
+@app.task(name="flow.fails")
+def fails(*values: Any) -> None:
+    raise ValueError(f"no {values}")
+
+
+@app.task(name="flow.retries", bind=True, default_retry_delay=0)
+def retries(self: Task[..., Any], value: int, times: int) -> int:
+    if self.request.retries < times:
+        raise self.retry()
+    return value
+
+
+@app.task(name="flow.waits")
+def waits(name: str, value: int) -> int:
+    note("begun", name)
+    gate(name)
+    return value
+
+
+@app.task(name="flow.says")
+def says(*words: Any) -> None:
+    note(*words)
+
+
+@app.task(name="flow.hears")
+def hears(request: Any, exc: BaseException, traceback: str) -> None:
+    note("heard", request.id, type(exc).__name__)
+
+
+@app.task(name="flow.becomes", bind=True)
+def becomes(self: Task[..., Any], form: dict[str, Any]) -> Any:
+    return self.replace(Signature.from_dict(form, app))
+
+
+@app.task(name="flow.adds_another", bind=True)
+def adds_another(self: Task[..., Any], value: int) -> int:
+    self.add_to_chord(add.s(value, 100))
+    return value
+
+
+@app.task(name="flow.begins")
+def begins(kind: str) -> str:
+    canvases = {
+        "chain": lambda: chain(add.s(1, 2), add.s(3)),
+        "group": lambda: group(add.s(1, 2), add.s(3, 4)),
+        "chord": lambda: chord([add.s(1, 2), add.s(3, 4)], total.s()),
+    }
+    result = canvases[kind]().delay()
+    return str(result.id)

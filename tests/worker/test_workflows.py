@@ -1,0 +1,157 @@
+"""Workflows, run by real workers."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from umbel import Signature, chain, chord, group, xmap, xstarmap
+from umbel.flow.repeated import chunks
+from worker.conftest import Running
+from worker.harness import Site
+
+WAIT = 30.0
+
+
+def call(name: str, *args: Any, **options: Any) -> Signature:
+    return Signature(f"flow.{name}", args, {}, options)
+
+
+def add(*args: int) -> Signature:
+    return call("add", *args)
+
+
+def total() -> Signature:
+    return call("total")
+
+
+def same(*values: Any) -> Signature:
+    return call("same", *values)
+
+
+CANVASES: dict[str, tuple[Callable[[], Signature], Any]] = {
+    "chain": (lambda: chain(add(1, 2), add(3), add(4)), 10),
+    "chain of one": (lambda: chain(add(1, 2)), 3),
+    "pipe": (lambda: add(1, 2) | add(3) | add(4), 10),
+    "chain in a chain": (lambda: chain(add(1, 2), chain(add(3), add(4)), add(5)), 15),
+    "immutable": (lambda: add(1, 2) | call("add", 5, 5).set(immutable=True), 10),
+    "group": (lambda: group(add(1, 1), add(2, 2), add(3, 3)), [2, 4, 6]),
+    "group of one": (lambda: group(add(1, 1)), [2]),
+    "group of groups": (lambda: group(add(1, 1), group(add(2, 2), add(3, 3))), [2, 4, 6]),
+    "group of chains": (lambda: group(add(1, 1) | add(1), add(2, 2) | add(2)), [3, 6]),
+    "chord": (lambda: chord([add(1, 1), add(2, 2), add(3, 3)], total()), 12),
+    "chord of one": (lambda: chord([add(1, 1)], total()), 2),
+    "chord of none": (lambda: chord([], total()), 0),
+    "order": (lambda: chord([add(n, 0) for n in range(20)], same()), [*range(20)]),
+    "group then task": (lambda: group(add(1, 1), add(2, 2)) | total(), 6),
+    "group then task then task": (lambda: group(add(1, 1), add(2, 2)) | total() | add(10), 16),
+    "task then group": (lambda: add(1, 1) | group(add(1), add(2)), [3, 4]),
+    "task, group, task": (lambda: add(1, 1) | group(add(1), add(2)) | total(), 7),
+    "task, group, task, task": (lambda: add(1, 1) | group(add(1), add(2)) | total() | add(1), 8),
+    "group then group": (lambda: group(add(1, 1), add(2, 2)) | group(total(), total()), [6, 6]),
+    "group, group, task": (lambda: group(add(1, 1), add(2, 2)) | group(total(), total()) | total(), 12),
+    "group, task, group, task": (
+        lambda: group(add(1, 1), add(2, 2)) | total() | group(add(1), add(2)) | total(),
+        15,
+    ),
+    "task then a group of one": (lambda: add(1, 1) | group(add(1)) | add(2), 5),
+    "empty group in a chain": (lambda: chain(add(1, 1), group(), add(1)), 3),
+    "chord then task": (lambda: chord([add(1, 1), add(2, 2)], total()) | add(1) | add(2), 9),
+    "chord with a chain for its body": (lambda: chord([add(1, 1), add(2, 2)], total() | add(1)), 7),
+    "chord with a group for its body": (
+        lambda: chord([add(1, 1), add(2, 2)], group(total(), total())),
+        [6, 6],
+    ),
+    "chord with a chord for its body": (
+        lambda: chord([add(1, 1), add(2, 2)], chord([total(), total()], total())),
+        12,
+    ),
+    "chains in a chord": (lambda: chord([add(1, 1) | add(1), add(2, 2)], total()), 7),
+    "chords in a chord": (
+        lambda: chord([chord([add(1, 1), add(2, 2)], total()), add(3, 3)], total()),
+        12,
+    ),
+    "chords that end chains in a chord": (
+        lambda: chord([add(1, 1) | group(add(1), add(2)) | total(), add(3, 3)], total()),
+        13,
+    ),
+    "groups that end chains in a chord": (
+        lambda: chord([add(1, 1) | group(add(1), add(2)), add(3, 3)], same()),
+        [[3, 4], 6],
+    ),
+    "chords that end in groups in a chord": (
+        lambda: chord([chord([add(1, 1)], group(total(), total())), add(3, 3)], same()),
+        [[2, 2], 6],
+    ),
+    "4 x 3 x 3": (
+        lambda: (
+            group(
+                chord([chord([add(1, 1), add(1, 1), add(1, 1)], total()) for _ in range(3)], total())
+                for _ in range(4)
+            )
+            | total()
+        ),
+        72,
+    ),
+    "map": (lambda: xmap(add(), [1, 2, 3]), [1, 2, 3]),
+    "starmap": (lambda: xstarmap(add(), [(1, 2), (3, 4)]), [3, 7]),
+    "chunks": (lambda: chunks(add(), zip(range(5), range(5), strict=True), 2), [[0, 2], [4, 6], [8]]),
+    "retries in a chord": (lambda: chord([call("retries", 1, 2), call("retries", 2, 1)], total()), 3),
+    "replaced": (lambda: call("becomes", add(1, 2).to_dict()) | add(10), 13),
+    "replaced by a chain": (lambda: call("becomes", (add(1, 2) | add(3)).to_dict()) | add(10), 16),
+    "replaced by a group": (lambda: call("becomes", group(add(1, 1), add(2, 2)).to_dict()) | total(), 6),
+    "replaced by a chord": (
+        lambda: call("becomes", chord([add(1, 1), add(2, 2)], total()).to_dict()) | add(10),
+        16,
+    ),
+    "replaced in a chord": (
+        lambda: chord([call("becomes", (add(1, 2) | add(3)).to_dict()), add(1, 1)], total()),
+        8,
+    ),
+    "replaced by a chord in a chord": (
+        lambda: chord(
+            [call("becomes", chord([add(1, 1), add(2, 2)], total()).to_dict()), add(1, 1)], total()
+        ),
+        8,
+    ),
+    "another member": (lambda: chord([call("adds_another", 1), add(2, 2)], total()), 106),
+}
+
+
+@pytest.fixture(scope="module", params=["sqlite", "redis"])
+def flowing(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    make_site: Callable[[str, pathlib.Path], Site],
+) -> Iterator[Running]:
+    """A worker that several tests share."""
+    site = make_site(request.param, tmp_path_factory.mktemp("site"))
+    with site.worker(app="flow_jobs") as worker:
+        yield Running(site, worker, "prefork")
+        assert worker.stop() == 0
+        site.assert_nothing_left()
+    site.close()
+
+
+def send(site: Site, canvas: Signature, **options: Any) -> Any:
+    canvas._app = site.app
+    return canvas.apply_async(**options)
+
+
+@pytest.mark.parametrize("name", CANVASES)
+def test_a_workflow_has_the_value_that_celery_gives_it(flowing: Running, name: str) -> None:
+    make, value = CANVASES[name]
+    assert send(flowing.site, make()).get(timeout=WAIT) == value
+
+
+@pytest.mark.parametrize("pool", ["threads", "asyncio"])
+@pytest.mark.parametrize("name", ["chain", "chords in a chord", "replaced in a chord"])
+def test_in_other_pools(site: Site, pool: str, name: str) -> None:
+    make, value = CANVASES[name]
+    with site.worker(app="flow_jobs", pool=pool) as worker:
+        assert send(site, make()).get(timeout=WAIT) == value
+        assert worker.stop() == 0
+    site.assert_nothing_left()
