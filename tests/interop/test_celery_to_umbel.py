@@ -417,21 +417,19 @@ def test_a_chain_across_both_workers(celery: CeleryClient, celery_worker: Proces
     ) == [[["umbel"], {}], "umbel", "celery", "umbel"]
 
 
-def test_members_of_a_chord_are_buried_with_their_reason(
-    celery: CeleryClient, place: Place, fresh: str, run_umbel: Callable[..., str]
-) -> None:
-    """Run without being counted they would leave their chord waiting for ever."""
+def test_a_chord_is_joined(celery: CeleryClient, place: Place, fresh: str) -> None:
     with start_umbel_worker(place, fresh):
-        failures = celery(
+        assert celery(
             """
             r = (group(add.s(n, n).set(queue=q) for n in range(3)) | total.s().set(queue=q))()
-            [outcome(member) for member in r.parent.results]
+            [r.get(timeout=10), [member.get(timeout=10) for member in r.parent.results]]
             """,
             q=fresh,
-        )
-    assert [failure["class"] for failure in failures] == ["CapabilityError"] * 3
-    dead = json.loads(run_umbel("list", "dead", "-Q", fresh, "--json"))
-    assert ["member of a chord" in letter["reason"] for letter in dead] == [True] * 3
+        ) == [6, [0, 2, 4]]
+    eventually(
+        lambda: not place.results.keys(f"celery-taskset-meta-{celery('r.parent.id')}.[jtsd]"),
+        "the join is closed",
+    )
 
 
 # ------------------------------------------------------------------------------------------------ revoking

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 from jobs import app, gate, note
@@ -48,6 +50,11 @@ def says(*words: Any) -> None:
     note(*words)
 
 
+@app.task(name="flow.is_told")
+def is_told(task_id: str, word: str) -> None:
+    note(task_id, word)
+
+
 @app.task(name="flow.hears")
 def hears(request: Any, exc: BaseException, traceback: str) -> None:
     note("heard", request.id, type(exc).__name__)
@@ -62,6 +69,11 @@ def becomes(self: Task[..., Any], form: dict[str, Any]) -> Any:
 def adds_another(self: Task[..., Any], value: int) -> int:
     self.add_to_chord(add.s(value, 100))
     return value
+
+
+@app.task(name="flow.dies", max_deliveries=1)
+def dies(*_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @app.task(name="flow.begins")

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from umbel import Signature, chain, chord, group, xmap, xstarmap
+from umbel import GroupResult, Signature, chain, chord, group, xmap, xstarmap
+from umbel.errors import ChordError, WorkerLostError
 from umbel.flow.repeated import chunks
 from worker.conftest import Running
 from worker.harness import Site
@@ -155,3 +156,139 @@ def test_in_other_pools(site: Site, pool: str, name: str) -> None:
         assert send(site, make()).get(timeout=WAIT) == value
         assert worker.stop() == 0
     site.assert_nothing_left()
+
+
+# -- failures
+
+
+def fails() -> Signature:
+    return call("fails")
+
+
+FAILURES: dict[str, tuple[Callable[[], Signature], type[Exception]]] = {
+    "chain": (lambda: chain(add(1, 2), fails(), add(1), add(2)), ValueError),
+    "first of a chain": (lambda: chain(fails(), add(1)), ValueError),
+    "header": (lambda: chord([add(1, 1), fails()], total()), ChordError),
+    "whole header": (lambda: chord([fails(), fails()], total()), ChordError),
+    "chain in a header": (lambda: chord([add(1, 1) | fails() | add(1), add(1, 1)], total()), ChordError),
+    "header, and a chain after it": (lambda: chord([fails()], total()) | add(1) | add(2), ChordError),
+    "body": (lambda: chord([add(1, 1)], fails()), ValueError),
+    "body, and a chain after it": (lambda: chord([add(1, 1)], fails()) | add(1), ValueError),
+    "chord in a chord": (lambda: chord([chord([fails()], total()), add(1, 1)], total()), ChordError),
+    "chord after a chord": (lambda: chord([fails()], chord([total(), total()], total())), ChordError),
+    "a group after a failure": (lambda: add(1, 1) | fails() | group(add(1), add(2)) | total(), ValueError),
+    "replaced": (lambda: call("becomes", (add(1, 1) | fails()).to_dict()) | add(1), ValueError),
+    "replaced in a chord": (
+        lambda: chord([call("becomes", fails().to_dict()), add(1, 1)], total()),
+        ChordError,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_failure_reaches_whoever_waits(flowing: Running, name: str) -> None:
+    make, error = FAILURES[name]
+    result = send(flowing.site, make())
+    with pytest.raises(error):
+        result.get(timeout=WAIT)
+    assert result.state == "FAILURE"
+
+
+def test_a_group_as_a_body_fails_call_by_call(flowing: Running) -> None:
+    result = send(flowing.site, chord([fails()], group(total(), total())))
+    errors = result.get(timeout=WAIT, propagate=False)
+    assert [type(error) for error in errors] == [ChordError, ChordError]
+
+
+def test_the_error_of_a_chord_names_the_call_that_failed(flowing: Running) -> None:
+    result = send(flowing.site, chord([add(1, 1), fails()], total()))
+    with pytest.raises(ChordError) as caught:
+        result.get(timeout=WAIT)
+    culprit = result.parent.results[1]
+    assert str(caught.value) == f"Dependency {culprit.id} raised ValueError('no ()')"
+
+
+def test_errbacks_hear_of_the_failure_of_their_call(flowing: Running, unique: str) -> None:
+    site = flowing.site
+    hears, is_told = call("hears"), call("is_told", unique)
+    canvas = chain(add(1, 2), fails(), add(1))
+    canvas.link_error(is_told)
+    result = send(site, canvas)
+    result.get(timeout=WAIT, propagate=False)
+    site.wait_for_note(result.parent.id, unique)
+    canvas = chord([fails()], total())
+    canvas.link_error(hears)
+    result = send(site, canvas)
+    result.get(timeout=WAIT, propagate=False)
+    site.wait_for_note("heard", result.id, "ChordError")
+
+
+def test_a_callback_of_a_workflow_is_called_with_its_value(flowing: Running, unique: str) -> None:
+    site = flowing.site
+    for canvas, value in ((add(1, 2) | add(3), 6), (chord([add(1, 1)], total()), 2)):
+        canvas.link(call("says", unique, str(value)))
+        send(site, canvas).get(timeout=WAIT)
+        site.wait_for_note(value, unique, value)
+
+
+def test_a_member_that_is_revoked_fails_its_chord(site: Site) -> None:
+    canvas = chord([call("waits", "never", 1), add(1, 1)], total())
+    result = send(site, canvas)
+    result.parent.results[0].revoke()
+    with site.worker(app="flow_jobs") as worker:
+        with pytest.raises(ChordError, match="TaskRevokedError"):
+            result.get(timeout=WAIT)
+        assert worker.stop() == 0
+
+
+def test_a_member_that_loses_its_process_fails_its_chord(site: Site) -> None:
+    with site.worker(app="flow_jobs") as worker:
+        result = send(site, chord([call("dies"), add(1, 1)], total()))
+        with pytest.raises(ChordError, match="WorkerLostError"):
+            result.get(timeout=WAIT)
+        with pytest.raises(WorkerLostError):
+            result.parent.results[0].get(timeout=WAIT)
+        chained = send(site, chain(call("dies"), add(1), add(2)))
+        with pytest.raises(WorkerLostError):
+            chained.get(timeout=WAIT)
+        assert worker.stop() == 0
+
+
+# -- results
+
+
+def test_the_results_of_a_workflow_know_one_another(flowing: Running) -> None:
+    result = send(flowing.site, add(1, 1) | group(add(1), add(2)) | total() | add(1))
+    assert result.get(timeout=WAIT) == 8
+    assert result.parent.get(timeout=WAIT) == 7
+    members = result.parent.parent
+    assert isinstance(members, GroupResult)
+    assert members.get(timeout=WAIT) == [3, 4]
+    assert members.parent.get(timeout=WAIT) == 2
+    assert result.root == members.parent
+    first = flowing.site.app.AsyncResult(members.parent.id)
+    assert [value for _, value in first.collect()] == [2, 7, 8]
+
+
+def test_a_group_result_is_saved_and_restored(flowing: Running) -> None:
+    app = flowing.site.app
+    result = send(flowing.site, group(add(1, 1), add(2, 2)))
+    result.save()
+    restored = app.GroupResult.restore(result.id)
+    assert restored == result
+    assert restored.get(timeout=WAIT) == [2, 4]
+    assert (restored.ready(), restored.successful(), restored.completed_count()) == (True, True, 2)
+    restored.delete()
+    assert app.GroupResult.restore(result.id) is None
+
+
+@pytest.mark.parametrize("kind", ["chain", "group", "chord"])
+def test_a_task_begins_a_workflow(flowing: Running, kind: str) -> None:
+    app = flowing.site.app
+    began = send(flowing.site, call("begins", kind))
+    found = began.get(timeout=WAIT)
+    [child] = began.children
+    assert child.id == found
+    values = {"chain": 6, "group": [3, 7], "chord": 10}
+    assert child.get(timeout=WAIT) == values[kind]
+    assert app.AsyncResult(began.id).children == [child]

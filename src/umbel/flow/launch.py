@@ -92,12 +92,13 @@ def launch(
         steps = [whole]
     else:
         steps = _steps(whole, given)
+    own = len(steps)
     steps = join_steps([*steps, *rest]) if rest else steps
     if not steps:
         raise CallError("There is nothing to send: the chain is empty.")
-    promise = _freeze_steps(steps, place)
-    begun = Launch(promise)
-    _find_nested(begun, promise)
+    promises = _freeze_steps(steps, place)
+    begun = Launch(promises[min(own, len(promises)) - 1])
+    _find_nested(begun, promises[-1])
     _emit(begun, steps, tuple(args), dict(kwargs or {}), _common(whole, given))
     return begun
 
@@ -110,7 +111,7 @@ def freeze(canvas: Signature, ids: Mapping[str, Any]) -> Promise:
             canvas.options[name] = ids[name]
     if isinstance(canvas, chain):
         canvas.tasks = join_steps(canvas.tasks)
-        return _freeze_steps(canvas.tasks, place)
+        return _freeze_steps(canvas.tasks, place)[-1]
     return _freeze_one(canvas, place)
 
 
@@ -152,22 +153,22 @@ def _common(canvas: Signature, options: Mapping[str, Any]) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------------------- ids
 
 
-def _freeze_steps(steps: Sequence[Signature], place: Place) -> Promise:
-    """Freeze the steps of a chain. `place` is that of the last of them, whose promise is returned."""
-    before: Promise | None = None
+def _freeze_steps(steps: Sequence[Signature], place: Place) -> list[Promise]:
+    """Freeze the steps of a chain; `place` is that of the last of them. Returns the promise of each."""
+    if not steps:
+        raise CallError("A chain without calls cannot be a part of another workflow.")
+    promises: list[Promise] = []
     for number, step in enumerate(steps, 1):
         promise = _freeze_one(step, place if number == len(steps) else _NOWHERE)
-        promise.oldest.parent = before
-        before = promise
-    if before is None:
-        raise CallError("A chain without calls cannot be a part of another workflow.")
-    return before
+        promise.oldest.parent = promises[-1] if promises else None
+        promises.append(promise)
+    return promises
 
 
 def _freeze_one(step: Signature, place: Place) -> Promise:
     if isinstance(step, chain):
         step.tasks = join_steps(step.tasks)
-        return _freeze_steps(step.tasks, place)
+        return _freeze_steps(step.tasks, place)[-1]
     if isinstance(step, chord):
         return _freeze_chord(step, place)
     if isinstance(step, group):
