@@ -131,6 +131,8 @@ META = {
         },
     },
     "scenario_profile": {"drain_io": "asyncio100"},
+    "chain": True,
+    "chord": True,
     # fast enough that the usual number would be over before it can be measured
     "n": {
         "prefork2:drain": 30000,
@@ -140,7 +142,7 @@ META = {
     },
 }
 import benchlib as b  # noqa: E402
-from umbel import Umbel  # noqa: E402
+from umbel import Umbel, chain as _chain, chord as _chord  # noqa: E402
 
 if b.OPTS.get("sqlite"):
     url = f"sqlite:///{b.DISK_DIR}/queue.db"
@@ -188,6 +190,10 @@ else:
     def ms(i, j, label=""):
         b.body_ms(i)
 
+    @app.task
+    def collect(results):
+        return len(results)
+
     @app.task(ignore_result=True)
     def mix(i, j, label=""):
         b.body_mix(i)
@@ -224,3 +230,11 @@ def enqueue_in(i, delay, kind="noop"):
 
 def result(h, timeout):
     return h.get(timeout=timeout)
+
+
+def chain(n):
+    assert _chain(*[noop_r.si(i, 7, label="abc") for i in range(n)])().get(timeout=60) == n - 1
+
+
+def chord(n):
+    assert _chord([noop_r.si(i, 7, label="abc") for i in range(n)])(collect.s()).get(timeout=60) == n

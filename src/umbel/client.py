@@ -140,7 +140,7 @@ class Client:
         if ready:
             self.send([prepared.outgoing for prepared in ready], options)
         for task, call in apart:
-            task.apply_async(call.args, call.kwargs, **{**call.options, "add_to_parent": False})
+            task.apply_async(call.args, call.kwargs, **call.options, add_to_parent=False)
         return _trailed(result_of(begun.promise, self._app), options)
 
     def open_joins(self, begun: Launch) -> None:
@@ -158,7 +158,7 @@ class Client:
         if ready:
             await self.asend([prepared.outgoing for prepared in ready], options)
         for task, call in apart:
-            await task.aapply_async(call.args, call.kwargs, **{**call.options, "add_to_parent": False})
+            await task.aapply_async(call.args, call.kwargs, **call.options, add_to_parent=False)
         return _trailed(result_of(begun.promise, self._app), options)
 
     def _ready(self, begun: Launch) -> tuple[list[Prepared], list[tuple[Task[..., Any], Signature]]]:

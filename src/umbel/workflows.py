@@ -161,4 +161,4 @@ def _current() -> Any:
     return state.local.get() or state.default
 
 
-Signature.default_app = staticmethod(_current)
+Signature.app_finders.append(_current)

@@ -71,7 +71,7 @@ IN_CLIENT = (
     "sql.send_written",
 )
 IN_COMMAND = ("sqlite.requeue_written", "sql.requeue_written")
-ELSEWHERE: dict[str, str] = {}
+ELSEWHERE = {"joining.arrived": "test_joins.py"}
 """Points that other tests visit: name, and the file of the test."""
 BACKENDS = ("sqlite", "redis", "apart")
 EARLY = ("fetcher.acknowledged", "settler.sent")

@@ -21,6 +21,12 @@ def total(numbers: list[int]) -> int:
     return sum(numbers)
 
 
+@app.task(name="flow.total_noted")
+def total_noted(numbers: list[int], word: str) -> int:
+    note(word, sum(numbers))
+    return sum(numbers)
+
+
 @app.task(name="flow.same")
 def same(*values: Any) -> Any:
     return values[0] if len(values) == 1 else list(values)
@@ -38,11 +44,25 @@ def retries(self: Task[..., Any], value: int, times: int) -> int:
     return value
 
 
+@app.task(name="flow.retries_once", bind=True, default_retry_delay=0)
+def retries_once(self: Task[..., Any], value: int) -> int:
+    if not self.request.retries:
+        raise self.retry()
+    return value
+
+
 @app.task(name="flow.waits")
 def waits(name: str, value: int) -> int:
     note("begun", name)
     gate(name)
     return value
+
+
+@app.task(name="flow.waits_as")
+def waits_as(name: str) -> int:
+    note("begun", name)
+    gate("go")
+    return 1
 
 
 @app.task(name="flow.says")

@@ -200,6 +200,13 @@ def test_a_group_as_a_body_fails_call_by_call(flowing: Running) -> None:
     assert [type(error) for error in errors] == [ChordError, ChordError]
 
 
+def test_a_chord_may_collect_what_has_failed(flowing: Running) -> None:
+    result = send(flowing.site, chord([add(1, 1), fails()], same(), on_failure="collect") | same())
+    [value, failure] = result.get(timeout=WAIT)
+    assert (value, failure["exc_type"], failure["exc_message"]) == (2, "ValueError", ["no ()"])
+    assert send(flowing.site, chord([], same(), on_failure="collect")).get(timeout=WAIT) == []
+
+
 def test_the_error_of_a_chord_names_the_call_that_failed(flowing: Running) -> None:
     result = send(flowing.site, chord([add(1, 1), fails()], total()))
     with pytest.raises(ChordError) as caught:

@@ -7,11 +7,14 @@ The classes refer to one another: ``|`` makes any of them out of any other. What
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
+from umbel.errors import CallError
 from umbel.flow.signature import Item, Sender, Signature, as_list, maybe_signature
 
-__all__ = ["as_group", "chain", "chord", "group", "join_steps", "leaves"]
+ON_FAILURE = "umbel_on_failure"
+"""Option of a chord, and of its body on the wire: what becomes of it when a call of the header fails."""
+__all__ = ["ON_FAILURE", "as_group", "chain", "chord", "group", "join_steps", "leaves"]
 
 
 @Signature.register_type("chain")
@@ -121,6 +124,8 @@ class chord(Signature):
 
     ``group(...) | total.s()`` makes one too. Sending it returns the result of the body; its ``parent`` is the GroupResult of
     the header. When a call of the header fails the body is not called: its result is a ChordError, and its errbacks hear of it.
+    With ``on_failure="collect"``, which Celery's workers do not know, it is called all the same, and finds
+    ``{"exc_type", "exc_message", "exc_module"}`` in place of the values that are missing.
     """
 
     tasks = Item("kwargs", "header")
@@ -133,8 +138,13 @@ class chord(Signature):
         args: Iterable[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
         app: Sender | None = None,
+        on_failure: Literal["fail", "collect"] = "fail",
         **options: Any,
     ) -> None:
+        if on_failure not in ("fail", "collect"):
+            raise CallError(f"on_failure must be 'fail' or 'collect', not {on_failure!r}.")
+        if on_failure != "fail":
+            options[ON_FAILURE] = on_failure
         header = header if isinstance(header, Signature) else as_group(header, app)
         inner = {"kwargs": dict(kwargs or {}), "header": header, "body": body and maybe_signature(body, app)}
         super().__init__("celery.chord", args, inner, options, subtask_type="chord", app=app)

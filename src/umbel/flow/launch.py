@@ -18,14 +18,24 @@ from typing import Any, NamedTuple
 import msgspec
 
 from umbel.errors import CallError
-from umbel.flow.canvas import chain, chord, group, join_steps, leaves
+from umbel.flow.canvas import ON_FAILURE, chain, chord, group, join_steps, leaves
 from umbel.flow.signature import Signature, as_list, maybe_signature
 from umbel.ids import new_id
 from umbel.ports import Join
 
 __all__ = ["Launch", "Promise", "freeze", "launch"]
 
-_OWN = ("task_id", "group_id", "group_index", "chord", "chain", "link", "link_error", "stamped_headers")
+_OWN = (
+    ON_FAILURE,
+    "task_id",
+    "group_id",
+    "group_index",
+    "chord",
+    "chain",
+    "link",
+    "link_error",
+    "stamped_headers",
+)
 """Options that say which call it is, or what follows it: a workflow does not hand them on to all of its calls."""
 _DELAYS = ("countdown", "eta")
 
@@ -270,6 +280,8 @@ def _emit_chord(
     args, kwargs = arguments
     kwargs = {**(step.kwargs.get("kwargs") or {}), **kwargs}
     form = body.to_dict()
+    if step.options.get(ON_FAILURE):
+        form["options"][ON_FAILURE] = step.options[ON_FAILURE]
     for member in header.tasks:
         steps = _member_steps(member)
         _await(steps[-1], form, group_id)

@@ -16,7 +16,7 @@ class _Repeated(Signature):
     """Of these, ``task`` in the arguments says what to run, and ``it`` with which arguments."""
 
     repeats = Item("kwargs", "task")
-    items = Item("kwargs", "it")
+    it = Item("kwargs", "it")
 
     def __init__(self, task: Any, it: Iterable[Any], app: Sender | None = None, **options: Any) -> None:
         kind = str(self.KIND)
@@ -43,7 +43,7 @@ class xmap(_Repeated):
     KIND = "map"
 
     def __repr__(self) -> str:
-        return f"[{self.repeats.task}(x) for x in {self.items!r}]"
+        return f"[{self.repeats.task}(x) for x in {self.it!r}]"
 
 
 @Signature.register_type("starmap")
@@ -53,7 +53,7 @@ class xstarmap(_Repeated):
     KIND = "starmap"
 
     def __repr__(self) -> str:
-        return f"[{self.repeats.task}(*x) for x in {self.items!r}]"
+        return f"[{self.repeats.task}(*x) for x in {self.it!r}]"
 
 
 @Signature.register_type("chunks")
@@ -71,7 +71,7 @@ class chunks(_Repeated):
 
     def group(self) -> group:
         """A group of calls with `n` runs each."""
-        parts = [xstarmap(self.repeats.clone(), part, app=self._app) for part in _cut(self.items, self.n)]
+        parts = [xstarmap(self.repeats.clone(), part, app=self._app) for part in _cut(self.it, self.n)]
         return group(parts, app=self._app)
 
     def apply_async(
@@ -91,7 +91,7 @@ class chunks(_Repeated):
         return self.apply_async(**options)
 
     def __repr__(self) -> str:
-        return f"{self.repeats.task}.chunks({self.items!r}, {self.n})"
+        return f"{self.repeats.task}.chunks({self.it!r}, {self.n})"
 
 
 def _cut(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

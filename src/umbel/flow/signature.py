@@ -326,7 +326,7 @@ class Signature(dict[str, Any]):
         """The app to which it belongs. Raises CallError when it belongs to none."""
         found = self._app or next((m._app for m in self._all_members() if m._app is not None), None)
         if found is None:
-            found = Signature.default_app()
+            found = next((app for find in Signature.app_finders if (app := find()) is not None), None)
         if found is None:
             raise CallError(
                 f"The signature of {self.task!r} belongs to no app, so it cannot be called. "
@@ -334,8 +334,8 @@ class Signature(dict[str, Any]):
             )
         return found
 
-    default_app: ClassVar[Callable[[], Sender | None]] = staticmethod(lambda: None)
-    """The app of signatures that name none: the current one."""
+    app_finders: ClassVar[list[Callable[[], Any]]] = []
+    """Find the app of signatures that name none: the current one."""
 
     def _all_members(self) -> Iterator[Signature]:
         """Signatures within it, however deep."""

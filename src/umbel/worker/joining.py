@@ -20,7 +20,7 @@ from umbel.context import Request
 from umbel.core.envelope import Embed, Envelope
 from umbel.core.outcome import FAILURE, PROPAGATE_STATES, SUCCESS
 from umbel.errors import ChordError, OperationalError
-from umbel.flow.canvas import chain, chord, group
+from umbel.flow.canvas import ON_FAILURE, chain, chord, group
 from umbel.flow.signature import Signature, as_dicts, as_list, maybe_signature
 from umbel.groups import GroupResult
 from umbel.ports import Arrival, Record
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from umbel.app import Umbel
 
 logger = logging.getLogger("umbel.worker")
-
-COLLECT = "umbel_collect"
-"""Option of a body: it gets the errors of failed calls in place of their values."""
 
 
 class Joining:
@@ -88,10 +85,11 @@ class Joining:
         """What follows when all have arrived; `last` was the last of them."""
         read = [self._read(part) for part in parts]
         failures = [(task_id, value) for task_id, state, value in read if state in PROPAGATE_STATES]
-        if failures and not body.options.get(COLLECT):
-            task_id, value = failures[0]
-            error = ChordError(f"Dependency {task_id} raised {value!r}")
-            error.__cause__ = value
+        if failures and body.options.get(ON_FAILURE) != "collect":
+            task_id, form = failures[0]
+            cause = exception_from_failure(failure_from_form(form))
+            error = ChordError(f"Dependency {task_id} raised {cause!r}")
+            error.__cause__ = cause
             logger.error("The chord %s has failed: %s", last.group_id, error)
             return self._body_failed(body, error, last)
         values = [value for _, _, value in read]
@@ -170,8 +168,6 @@ class Joining:
         _, task_id, state, value = serializers.decode(
             part, known.content_type, known.content_encoding, accept
         )
-        if state in PROPAGATE_STATES:
-            value = exception_from_failure(failure_from_form(value))
         return str(task_id), str(state), value
 
 

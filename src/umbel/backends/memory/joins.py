@@ -16,6 +16,7 @@ class Clock(Protocol):
 
     def now(self) -> float:
         """Seconds from some moment on."""
+        ...
 
 
 @dataclass(slots=True)
