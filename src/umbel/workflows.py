@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from umbel.builtins import Builtins
 from umbel.context import allow_join_result, state
 from umbel.errors import CallError
-from umbel.flow.canvas import chain, chord, group, join_steps
+from umbel.flow.canvas import chain, chord, group, join_steps, members_of
 from umbel.flow.launch import freeze, launch
 from umbel.flow.signature import Signature, as_list, maybe_signature
 from umbel.groups import GroupResult, result_of
@@ -129,7 +129,8 @@ class Workflows:
         given = {**canvas.options, **options}
         group_id = given.pop("task_id", None) or new_id()
         results = [
-            self.run_canvas(member, args, kwargs, {**given, "group_id": group_id}) for member in canvas.tasks
+            self.run_canvas(member, args, kwargs, {**given, "group_id": group_id})
+            for member in members_of(canvas)
         ]
         return GroupResult(group_id, results, app=self)  # type: ignore[arg-type]
 
@@ -142,7 +143,7 @@ class Workflows:
         for name, link in (("link", body.link), ("link_error", body.link_error)):
             for linked in (*as_list(canvas.options.get(name)), *as_list(options.get(name))):
                 link(maybe_signature(linked))
-        header = self.run_canvas(canvas.tasks, args, {**(canvas.kwargs.get("kwargs") or {}), **kwargs}, {})
+        header = self.run_canvas(canvas.header, args, {**(canvas.kwargs.get("kwargs") or {}), **kwargs}, {})
         result = self.run_canvas(body, (_value(header),), {}, {})
         result.parent = header
         return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,8 +51,13 @@ class Fleet:
             "chord": umbel.chord,
         }
 
+    def evaluate(self, source: str) -> Any:
+        """What a test has written, in the words of both, as Umbel's."""
+        return eval(source, dict(self._names))
+
     def ours(self, source: str) -> list[Any]:
-        return [eval(source, dict(self._names)).apply_async() for _ in range(TIMES)]
+        """Send it, several times."""
+        return [self.evaluate(source).apply_async() for _ in range(TIMES)]
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +115,66 @@ def test_failures_of_what_celery_sends(fleet: Fleet, source: str) -> None:
         times=TIMES,
     )
     assert got == [FAILURES[source]] * TIMES
+
+
+IN_PLACE = [
+    *(source for source in CANVASES if "flaky" not in source),
+    "add.s(1, 2)",
+    "group(add.s(1, 1))",
+    "chain(add.s(1, 2))",
+    "chord([], total.s())",
+    "group(add.s(1, 1), group(add.s(2, 2), add.s(3, 3)))",
+    "add.s(1, 1) | group(add.s(1)) | add.s(2)",
+    "chain(add.s(1, 1), chain(add.s(2), add.s(3)), add.s(4))",
+    "add.si(1, 1) | add.si(2, 2)",
+    "add.starmap([(1, 2), (3, 4)])",
+    "add.starmap([(1, 2)]) | total.s()",
+]
+
+
+@pytest.mark.parametrize("source", IN_PLACE)
+def test_in_place_it_has_the_value_that_celery_gives_it(fleet: Fleet, source: str) -> None:
+    ours = fleet.evaluate(source).apply().get()
+    assert ours == fleet.celery(f"from celery import chain, chord, group\n({source}).apply().get()")
+
+
+SHAPES = [
+    "add.s(1, 2) | add.s(3)",
+    "add.s(1, 2) | add.s(3) | add.s(4)",
+    "(add.s(1, 2) | add.s(3)) | (add.s(4) | add.s(5))",
+    "group(add.s(1, 1), add.s(2, 2)) | total.s()",
+    "add.s(1, 1) | group(add.s(1), add.s(2))",
+    "add.s(1, 1) | group(add.s(1), add.s(2)) | total.s()",
+    "add.s(1, 1) | group(add.s(1))",
+    "chord([add.s(1, 1), add.s(2, 2)], total.s()) | add.s(1)",
+    "add.s(1).set(queue='q', countdown=3)",
+    "add.s(1, y=2).clone((0,), {'z': 3})",
+    "add.si(1, 2).clone((0,))",
+    "group(add.s(1, 1), add.s(2, 2))",
+    "chord([add.s(1, 1)], total.s())",
+    "add.starmap([(1, 2), (3, 4)])",
+    "add.map([1, 2])",
+]
+
+
+@pytest.mark.parametrize("source", SHAPES)
+def test_it_is_the_dict_that_celery_makes(fleet: Fleet, source: str) -> None:
+    """Chains of Celery that have not been sent are not in their normal form: their steps are compared."""
+    ours = json.loads(json.dumps(fleet.evaluate(source)))
+    theirs = fleet.celery(
+        f"import json\nfrom celery import chain, chord, group\njson.loads(json.dumps({source}))"
+    )
+    assert _comparable(ours) == _comparable(theirs)
+
+
+def _comparable(form: Any) -> Any:
+    """Without ids, which are random, and without what stands for nothing. A header is a list there, and a group here."""
+    if isinstance(form, dict) and isinstance(form.get("header"), dict):
+        form = {**form, "header": form["header"]["kwargs"]["tasks"]}
+    if isinstance(form, dict):
+        return {
+            key: _comparable(value)
+            for key, value in form.items()
+            if key not in ("task_id", "reply_to", "chord_size") and value is not None
+        }
+    return [_comparable(each) for each in form] if isinstance(form, list) else form

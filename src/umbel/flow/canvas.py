@@ -14,7 +14,7 @@ from umbel.flow.signature import Item, Sender, Signature, as_list, maybe_signatu
 
 ON_FAILURE = "umbel_on_failure"
 """Option of a chord, and of its body on the wire: what becomes of it when a call of the header fails."""
-__all__ = ["ON_FAILURE", "as_group", "chain", "chord", "group", "join_steps", "leaves"]
+__all__ = ["ON_FAILURE", "as_group", "chain", "chord", "group", "join_steps", "leaves", "members_of"]
 
 
 @Signature.register_type("chain")
@@ -128,8 +128,19 @@ class chord(Signature):
     ``{"exc_type", "exc_message", "exc_module"}`` in place of the values that are missing.
     """
 
-    tasks = Item("kwargs", "header")
+    header = Item("kwargs", "header")
+    """A group."""
     body = Item("kwargs", "body")
+
+    @property
+    def tasks(self) -> list[Signature]:
+        """The calls of the header."""
+        calls: list[Signature] = self.header.tasks
+        return calls
+
+    @tasks.setter
+    def tasks(self, calls: Iterable[Any]) -> None:
+        self.header = as_group(calls, self._app)
 
     def __init__(
         self,
@@ -150,15 +161,15 @@ class chord(Signature):
         super().__init__("celery.chord", args, inner, options, subtask_type="chord", app=app)
 
     def _revive(self) -> None:
-        self.tasks = as_group(self.tasks or (), self._app)
+        self.header = as_group(self.header or (), self._app)
         self.body = self.body and maybe_signature(self.body, self._app)
 
     def _copy_members(self) -> None:
-        self.kwargs["header"] = _cloned(self.tasks, self._app)
+        self.kwargs["header"] = _cloned(self.header, self._app)
         self.kwargs["body"] = self.body and _cloned(self.body, self._app)
 
     def _all_members(self) -> Iterator[Signature]:
-        for member in (self.tasks, self.body):
+        for member in (self.header, self.body):
             if member is not None:
                 yield member
                 yield from member._all_members()
@@ -182,13 +193,13 @@ class chord(Signature):
 
     def set_immutable(self, immutable: bool) -> None:
         """Whether the calls of the header refuse the arguments of others."""
-        self.tasks.set_immutable(immutable)
+        self.header.set_immutable(immutable)
 
     def __length_hint__(self) -> int:
-        return leaves(self.tasks)
+        return leaves(self.header)
 
     def __repr__(self) -> str:
-        return f"chord({self.tasks!r}, {self.body!r})"
+        return f"chord({self.header!r}, {self.body!r})"
 
 
 # ----------------------------------------------------------------------------------------------- composing
@@ -219,8 +230,13 @@ def join_steps(steps: Iterable[Signature]) -> list[Signature]:
 
 
 def pipe(left: Signature, right: Signature) -> Signature:
-    """``left | right``."""
-    steps = join_steps([*left.unchain_tasks(), *right.unchain_tasks()])
+    """``left | right``: what follows a chord is put after its body."""
+    steps: list[Signature] = []
+    for step in join_steps([*left.unchain_tasks(), *right.unchain_tasks()]):
+        if steps and isinstance(steps[-1], chord) and not isinstance(step, chord):
+            steps[-1] = _with_body(steps[-1], pipe(steps[-1].body, step))
+        else:
+            steps.append(step)
     if len(steps) == 1:
         return steps[0]
     kind = type(left) if isinstance(left, chain) else chain
@@ -265,6 +281,17 @@ def _continued(whole: chord, step: Signature) -> chord:
     if isinstance(whole.body, group):
         return _with_body(whole, chord(whole.body, step, app=step._app))
     return _with_body(whole, _continued(whole.body, step))
+
+
+def members_of(whole: group) -> list[Signature]:
+    """The calls of a group: those of groups within it are its own, and empty chains are none."""
+    members: list[Signature] = []
+    for member in whole.tasks:
+        if isinstance(member, group):
+            members += members_of(member)
+        elif not isinstance(member, chain) or member.tasks:
+            members.append(member)
+    return members
 
 
 def leaves(signature: Signature) -> int:

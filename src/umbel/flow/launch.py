@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from umbel.errors import CallError
-from umbel.flow.canvas import ON_FAILURE, chain, chord, group, join_steps, leaves
+from umbel.flow.canvas import ON_FAILURE, chain, chord, group, join_steps, leaves, members_of
 from umbel.flow.signature import Signature, as_list, maybe_signature
 from umbel.ids import new_id
 from umbel.ports import Join
@@ -198,7 +198,7 @@ def _freeze_group(step: group, place: Place) -> Promise:
     """A group that is a member of another one, or whose results a chord waits for, counts there call by call."""
     group_id = step.options["task_id"] = step.options.get("task_id") or place.id or new_id()
     counted_in = group_id if place.chord is None else place.group_id
-    step.tasks = _members(step)
+    step.tasks = members_of(step)
     promises = [
         _freeze_one(member, Place(None, counted_in, index, place.chord))
         for index, member in enumerate(step.tasks)
@@ -209,7 +209,7 @@ def _freeze_group(step: group, place: Place) -> Promise:
 def _freeze_chord(step: chord, place: Place) -> Promise:
     if step.body is None:
         raise CallError("A chord needs a body: the call that gets the results of the others.")
-    header = step.tasks
+    header = step.header
     group_id = header.options.get("task_id") or new_id()
     header.options["task_id"] = step.options["task_id"] = group_id
     # Where the body of a chord is a member of another one, it is the body that counts there.
@@ -217,17 +217,6 @@ def _freeze_chord(step: chord, place: Place) -> Promise:
     members = _freeze_group(header, _NOWHERE)
     promise.oldest.parent = members
     return promise
-
-
-def _members(step: group) -> list[Signature]:
-    """The calls of a group: those of groups within it are its own, and empty chains are none."""
-    members: list[Signature] = []
-    for member in step.tasks:
-        if isinstance(member, group):
-            members += _members(member)
-        elif not isinstance(member, chain) or member.tasks:
-            members.append(member)
-    return members
 
 
 # --------------------------------------------------------------------------------------------------- calls
@@ -268,7 +257,7 @@ def _emit_chord(
     body.options.update({k: v for k, v in shared.items() if k not in (*_DELAYS, "parent_id")})
     if rest:
         body.options["chain"] = [*_reversed(rest), *as_list(body.options.get("chain"))]
-    header = step.tasks
+    header = step.header
     if not header.tasks:
         steps = [body, *(maybe_signature(s) for s in reversed(body.options.pop("chain", None) or ()))]
         _emit(begun, steps, ([],), {}, {})

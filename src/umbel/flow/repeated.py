@@ -26,7 +26,6 @@ class _Repeated(Signature):
             kwargs={"task": task, "it": list(it)},
             options=options,
             immutable=True,
-            subtask_type=kind,
             app=app or task._app,
         )
 
@@ -36,7 +35,6 @@ class _Repeated(Signature):
         self.repeats = maybe_signature(self.repeats, self._app)
 
 
-@Signature.register_type("map")
 class xmap(_Repeated):
     """``task(item)`` for each item, in one call: the value is the list of values."""
 
@@ -46,7 +44,6 @@ class xmap(_Repeated):
         return f"[{self.repeats.task}(x) for x in {self.it!r}]"
 
 
-@Signature.register_type("starmap")
 class xstarmap(_Repeated):
     """``task(*args)`` for each item, in one call: the value is the list of values."""
 
@@ -56,7 +53,6 @@ class xstarmap(_Repeated):
         return f"[{self.repeats.task}(*x) for x in {self.it!r}]"
 
 
-@Signature.register_type("chunks")
 class chunks(_Repeated):
     """Many runs cut into calls of `n` each: ``add.chunks(zip(range(100), range(100)), 10)``. It is sent as a group of starmaps."""
 

@@ -154,7 +154,6 @@ class Signature(dict[str, Any]):
     def to_dict(self) -> dict[str, Any]:
         """Celery's dict, of plain values throughout, lists instead of tuples."""
         plain: dict[str, Any] = _plain(self)
-        plain["args"] = list(plain["args"])
         return plain
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -429,6 +428,8 @@ def _copied(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Signature):
+        return {key: _plain(list(inner) if key == "args" else inner) for key, inner in value.items()}
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
