@@ -73,7 +73,12 @@ FIGURES = {
             ("last_recovered_s_after_kill", "last recovered after s"),
         ],
     ),
-    "canvas": ("chord_s", "chord of 1000, s", False, [("chain_s", "chain of 200, s")]),
+    "canvas": (
+        "chord_s",
+        "chord of 1000, s",
+        False,
+        [("large_chord_s", "chord of 10,000, s"), ("chain_s", "chain of 200, s")],
+    ),
 }
 FIGURES["profile"] = ("node_kernel_percent", "kernel, % of the node's time", False, [])
 FIGURES["fairness_steady"] = (

@@ -682,17 +682,21 @@ class Bench:
         }
 
     def s_canvas(self):
-        n_chain, n_chord = 200, 1000
-        self.start(2000)
-        self.producer("fill", 1, start=1999)
+        n_chain, n_chord, n_large = 200, 1000, 10_000
+        self.start(n_large)
+        self.producer("fill", 1, start=n_large - 1)
         ps = self.worker()
-        self.ready(1999, ps)
+        self.ready(n_large - 1, ps)
         time.sleep(1.0)
         out = {}
-        for op, k in (("chain", n_chain), ("chord", n_chord)):
+        for op, k, name in (
+            ("chain", n_chain, "chain_s"),
+            ("chord", n_chord, "chord_s"),
+            ("chord", n_large, "large_chord_s"),
+        ):
             if self.meta.get(op):
                 r = self.producer(op, k, timeout=60)
-                out[op + "_s"] = round(r["seconds"], 3)
+                out[name] = round(r["seconds"], 3)
         return out
 
     def s_startup(self):

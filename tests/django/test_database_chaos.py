@@ -18,6 +18,7 @@ from chaos import (
     test_deploy,
     test_fault_points,
     test_gil,
+    test_joins,
     test_kills,
     test_poison,
     test_recovery,
@@ -112,6 +113,18 @@ def test_a_command_killed_while_it_requeues_has_done_so_or_not(site: Site, tmp_p
         assert test_fault_points._run(site, points, *command) == 0
     (message,) = site.shelf("waiting")
     assert (message.task_id, site.shelf("dead")) == (result.id, [])
+
+
+# -- chords
+
+
+@pytest.mark.parametrize("point", test_joins.POINTS)
+def test_whoever_completes_a_join_dies(site: Site, point: str) -> None:
+    test_joins.joins_that_complete_while_somebody_dies(site, point)
+
+
+def test_no_chord_is_lost_in_a_storm(site: Site) -> None:
+    test_joins.chords_in_a_storm(site)
 
 
 # -- recovery, by the clock

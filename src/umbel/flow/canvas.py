@@ -14,7 +14,17 @@ from umbel.flow.signature import Item, Sender, Signature, as_list, maybe_signatu
 
 ON_FAILURE = "umbel_on_failure"
 """Option of a chord, and of its body on the wire: what becomes of it when a call of the header fails."""
-__all__ = ["ON_FAILURE", "as_group", "chain", "chord", "group", "join_steps", "leaves", "members_of"]
+__all__ = [
+    "ON_FAILURE",
+    "as_group",
+    "chain",
+    "chord",
+    "ends_in_group",
+    "group",
+    "join_steps",
+    "leaves",
+    "members_of",
+]
 
 
 @Signature.register_type("chain")
@@ -222,7 +232,7 @@ def join_steps(steps: Iterable[Signature]) -> list[Signature]:
             empty = step
         elif joined and isinstance(joined[-1], group):
             joined[-1] = chord(joined[-1], step, app=step._app)
-        elif joined and isinstance(joined[-1], chord) and _ends_in_group(joined[-1].body):
+        elif joined and isinstance(joined[-1], chord) and ends_in_group(joined[-1].body):
             joined[-1] = _continued(joined[-1], step)
         else:
             joined.append(step)
@@ -273,8 +283,9 @@ def _with_body(whole: chord, body: Signature) -> chord:
     return other
 
 
-def _ends_in_group(body: Signature | None) -> bool:
-    return isinstance(body, group) or (isinstance(body, chord) and _ends_in_group(body.body))
+def ends_in_group(body: Signature | None) -> bool:
+    """Whether what follows it would join a group."""
+    return isinstance(body, group) or (isinstance(body, chord) and ends_in_group(body.body))
 
 
 def _continued(whole: chord, step: Signature) -> chord:

@@ -18,8 +18,17 @@ from typing import Any, NamedTuple
 import msgspec
 
 from umbel.errors import CallError
-from umbel.flow.canvas import ON_FAILURE, chain, chord, group, join_steps, leaves, members_of
-from umbel.flow.signature import Signature, as_list, maybe_signature
+from umbel.flow.canvas import (
+    ON_FAILURE,
+    chain,
+    chord,
+    ends_in_group,
+    group,
+    join_steps,
+    leaves,
+    members_of,
+)
+from umbel.flow.signature import Signature, as_dicts, as_list, maybe_signature
 from umbel.ids import new_id
 from umbel.ports import Join
 
@@ -69,6 +78,11 @@ class Launch(msgspec.Struct):
     """Groups whose members end in groups of their own: who joins their values has to know their shape."""
 
 
+Steps = tuple[Sequence[Signature], Sequence[dict[str, Any]]]
+"""The steps of a chain, and those after them as they came: in Celery's form, in reverse."""
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
 class Place(NamedTuple):
     """Where a workflow stands in another one. It is the last of its calls, or what joins them, that has this place."""
 
@@ -93,7 +107,7 @@ def launch(
     whole = canvas.clone()
     given = {**whole.options, **(options or {})}
     _refuse_links_of_a_group(whole, given)
-    rest = [maybe_signature(step, whole._app) for step in reversed(given.pop("chain", None) or ())]
+    tail = as_dicts(given.pop("chain", None))
     place = Place(
         given.get("task_id"), given.get("group_id"), given.get("group_index"), given.pop("chord", None)
     )
@@ -103,13 +117,17 @@ def launch(
     else:
         steps = _steps(whole, given)
     own = len(steps)
-    steps = join_steps([*steps, *rest]) if rest else steps
+    if tail and steps and ends_in_group(steps[-1]):
+        # What follows joins it. Otherwise the rest of a chain is passed on as it is: reading it at every step would cost
+        # as much as the square of its length.
+        steps = join_steps([*steps, *(maybe_signature(step, whole._app) for step in reversed(tail))])
+        tail = []
     if not steps:
         raise CallError("There is nothing to send: the chain is empty.")
     promises = _freeze_steps(steps, place)
     begun = Launch(promises[min(own, len(promises)) - 1])
     _find_nested(begun, promises[-1])
-    _emit(begun, steps, tuple(args), dict(kwargs or {}), _common(whole, given))
+    _emit(begun, (steps, tail), (tuple(args), dict(kwargs or {})), _common(whole, given))
     return begun
 
 
@@ -222,45 +240,39 @@ def _freeze_chord(step: chord, place: Place) -> Promise:
 # --------------------------------------------------------------------------------------------------- calls
 
 
-def _emit(
-    begun: Launch,
-    steps: Sequence[Signature],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    common: dict[str, Any],
-) -> None:
+def _emit(begun: Launch, steps: Steps, arguments: Arguments, common: dict[str, Any]) -> None:
     """Add to `begun` the calls with which `steps`, frozen, begin. What follows them travels in their messages."""
-    first, *rest = steps
+    (first, *rest), tail = steps
+    following = [*tail, *(step.to_dict() for step in reversed(rest))]
     if isinstance(first, group):
         for member in first.tasks:
             inherited = {**_own_of(member), **_handed_on(first.options), **common}
-            _emit(begun, _member_steps(member), args, kwargs, inherited)
+            _emit(begun, (_member_steps(member), []), arguments, inherited)
     elif isinstance(first, chord):
-        _emit_chord(begun, first, rest, (args, kwargs), common)
+        _emit_chord(begun, first, following, arguments, common)
     else:
-        call = first.clone(args, kwargs)
+        call = first.clone(*arguments)
         call.options = {**call.options, **common}
-        if rest:
-            call.options["chain"] = _reversed(rest)
+        if following:
+            call.options["chain"] = following
         begun.calls.append(call)
 
 
 def _emit_chord(
     begun: Launch,
     step: chord,
-    rest: Sequence[Signature],
-    arguments: tuple[tuple[Any, ...], dict[str, Any]],
+    following: list[dict[str, Any]],
+    arguments: Arguments,
     common: dict[str, Any],
 ) -> None:
     body = step.body.clone()
     shared = {**_handed_on(step.options), **common}
     body.options.update({k: v for k, v in shared.items() if k not in (*_DELAYS, "parent_id")})
-    if rest:
-        body.options["chain"] = [*_reversed(rest), *as_list(body.options.get("chain"))]
+    if following:
+        body.options["chain"] = [*following, *as_list(body.options.get("chain"))]
     header = step.header
     if not header.tasks:
-        steps = [body, *(maybe_signature(s) for s in reversed(body.options.pop("chain", None) or ()))]
-        _emit(begun, steps, ([],), {}, {})
+        _emit(begun, ([body], as_dicts(body.options.pop("chain", None))), (([],), {}), {})
         return
     group_id = header.options["task_id"]
     begun.joins.append(Join(id=group_id, size=sum(map(leaves, header.tasks))))
@@ -274,7 +286,8 @@ def _emit_chord(
     for member in header.tasks:
         steps = _member_steps(member)
         _await(steps[-1], form, group_id)
-        _emit(begun, steps, args, kwargs, {**_own_of(member), **_handed_on(header.options), **shared})
+        inherited = {**_own_of(member), **_handed_on(header.options), **shared}
+        _emit(begun, (steps, []), (args, kwargs), inherited)
 
 
 def _await(last: Signature, body: dict[str, Any], group_id: str) -> None:
@@ -321,7 +334,3 @@ def _handed_on(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a workflow that are those of its calls."""
     stamps = options.get("stamped_headers") or ()
     return {k: v for k, v in options.items() if k not in _OWN and k not in stamps and v is not None}
-
-
-def _reversed(steps: Sequence[Signature]) -> list[dict[str, Any]]:
-    return [step.to_dict() for step in reversed(steps)]
