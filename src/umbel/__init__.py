@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from umbel.flow.canvas import chain, chord, group
     from umbel.flow.repeated import chunks, xmap, xstarmap
     from umbel.flow.signature import Signature, maybe_signature
+    from umbel.flow.stamping import StampingVisitor
     from umbel.groups import GroupResult, ResultSet, result_from_tuple
     from umbel.log import get_task_logger
     from umbel.result import AsyncResult, EagerResult
@@ -45,6 +46,7 @@ __all__ = [
     "Request",
     "ResultSet",
     "Signature",
+    "StampingVisitor",
     "Task",
     "Umbel",
     "__version__",
@@ -74,6 +76,7 @@ _HOMES = {
     "Request": "umbel.context",
     "ResultSet": "umbel.groups",
     "Signature": "umbel.flow.signature",
+    "StampingVisitor": "umbel.flow.stamping",
     "Task": "umbel.task",
     "Umbel": "umbel.app",
     "allow_join_result": "umbel.context",

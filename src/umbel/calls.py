@@ -18,7 +18,7 @@ from umbel.codecs.protocol import decode_call, encode_call
 from umbel.context import current_request
 from umbel.core.envelope import Embed, Envelope, Options
 from umbel.errors import CallError
-from umbel.flow.signature import as_dicts, as_list
+from umbel.flow.signature import as_dicts
 from umbel.ids import new_id
 from umbel.middleware import apply_all
 from umbel.options import CALL_OPTIONS, NOT_IN_MESSAGES, check_limits, check_priority, refuse_unknown
@@ -228,7 +228,7 @@ def _with_stamps(options: Mapping[str, Any]) -> Mapping[str, Any]:
     if not names or options.get("stamps"):
         return options
     rest = {name: value for name, value in options.items() if name not in names}
-    return {**rest, "stamps": {name: as_list(options.get(name)) for name in names}}
+    return {**rest, "stamps": {name: options.get(name) for name in names}}
 
 
 def _encoded(plan: _Plan, envelope: Envelope, options: Options) -> Frame:

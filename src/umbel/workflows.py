@@ -13,6 +13,7 @@ from umbel.flow.launch import freeze, launch
 from umbel.flow.signature import Signature, as_list, maybe_signature
 from umbel.groups import GroupResult, result_of
 from umbel.ids import new_id
+from umbel.options import NOT_IN_MESSAGES
 
 if TYPE_CHECKING:
     from umbel.client import Client
@@ -60,7 +61,7 @@ class Workflows:
         if self.conf.task_always_eager:
             with allow_join_result():
                 return self.run_canvas(canvas, args, kwargs, options)
-        return self.client.send_launch(launch(canvas, args, kwargs, options), options)
+        return self.client.send_launch(launch(canvas, args, kwargs, _of_calls(options)), options)
 
     def _send_call(self, call: Signature) -> Any:
         task = self.tasks.get(call.task)
@@ -81,7 +82,7 @@ class Workflows:
         if self.conf.task_always_eager:
             with allow_join_result():
                 return self.run_canvas(canvas, args, kwargs, options)
-        return await self.client.asend_launch(launch(canvas, args, kwargs, options), options)
+        return await self.client.asend_launch(launch(canvas, args, kwargs, _of_calls(options)), options)
 
     def freeze_canvas(self, canvas: Signature, ids: Mapping[str, Any]) -> Any:
         """Behind ``Signature.freeze``."""
@@ -147,6 +148,11 @@ class Workflows:
         result = self.run_canvas(body, (_value(header),), {}, {})
         result.parent = header
         return result
+
+
+def _of_calls(options: Options) -> Options:
+    """Without those that are about the sending, and not about what is sent."""
+    return {name: value for name, value in options.items() if name not in NOT_IN_MESSAGES}
 
 
 def _value(result: AsyncResult[Any] | GroupResult) -> Any:

@@ -44,7 +44,7 @@ class Fleet:
         self.app = app
         self.celery = celery
         names = {name.removeprefix("jobs."): task for name, task in app.tasks.items()}
-        self._names: dict[str, Any] = {
+        self.names: dict[str, Any] = {
             **names,
             "chain": umbel.chain,
             "group": umbel.group,
@@ -53,7 +53,7 @@ class Fleet:
 
     def evaluate(self, source: str) -> Any:
         """What a test has written, in the words of both, as Umbel's."""
-        return eval(source, dict(self._names))
+        return eval(source, dict(self.names))
 
     def ours(self, source: str) -> list[Any]:
         """Send it, several times."""
@@ -165,6 +165,64 @@ def test_it_is_the_dict_that_celery_makes(fleet: Fleet, source: str) -> None:
         f"import json\nfrom celery import chain, chord, group\njson.loads(json.dumps({source}))"
     )
     assert _comparable(ours) == _comparable(theirs)
+
+
+STAMPED = [
+    "sig.stamp(customer='c9')",
+    "sig.stamp(Stamps())",
+    "sig.stamp(Stamps(), customer='c9')",
+    "sig.stamp(customer='c9'); sig.stamp(customer='c10', branch=3)",
+    "sig.stamp(customer='c9'); sig.stamp(append_stamps=True, customer='c10')",
+]
+VISITOR = """
+class Stamps(StampingVisitor):
+    def on_signature(self, sig, **headers):
+        return {"task_is": sig.task}
+
+    def on_group_start(self, group, **headers):
+        return {"in_group": True}
+
+    def on_chain_start(self, chain, **headers):
+        return {"in_chain": True, "not_a_stamp": 1, "stamped_headers": ["in_chain"]}
+
+    def on_chord_body(self, chord, **headers):
+        return {"is_body": True}
+
+    def on_callback(self, callback, **headers):
+        return {"is_callback": True}
+
+    def on_errback(self, errback, **headers):
+        return {"is_errback": True}
+"""
+
+
+@pytest.mark.parametrize("source", ["add.s(1, 2).set(link=[add.s(3)], link_error=[add.s(4)])", *SHAPES[:10]])
+@pytest.mark.parametrize("stamp", STAMPED)
+def test_stamps_are_where_celery_puts_them(fleet: Fleet, source: str, stamp: str) -> None:
+    names = {**fleet.names, "StampingVisitor": umbel.StampingVisitor}
+    exec(f"{VISITOR}\nsig = {source}\n{stamp}", names)
+    theirs = fleet.celery(
+        f"import json\nfrom celery import chain, chord, group\nfrom celery.canvas import StampingVisitor\n"
+        f"{VISITOR}\nsig = {source}\n{stamp}\njson.loads(json.dumps(sig))"
+    )
+    assert _stamps(json.loads(json.dumps(names["sig"]))) == _stamps(theirs)
+
+
+def _stamps(form: Any) -> Any:
+    """The stamps of each single call in order, by its name, as a worker would see them."""
+    found: list[Any] = []
+    if isinstance(form, list):
+        return [stamp for each in form for stamp in _stamps(each)]
+    if not isinstance(form, dict):
+        return []
+    if "task" in form and not form["task"].startswith("celery."):
+        options = form["options"]
+        names = sorted(options.get("stamped_headers") or ())
+        found.append((form["task"], {name: options.get(name) for name in names}))
+    for value in (form.get("kwargs") or {}, form.get("options") or {}) if "task" in form else form.values():
+        for inner in value.values() if "task" in form else [value]:
+            found += _stamps(inner)
+    return found
 
 
 def _comparable(form: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 
 from umbel.errors import CallError
 from umbel.flow.signature import Item, Sender, Signature, as_list, maybe_signature
+from umbel.flow.stamping import StampingVisitor, merged_stamps
 
 ON_FAILURE = "umbel_on_failure"
 """Option of a chord, and of its body on the wire: what becomes of it when a call of the header fails."""
@@ -64,6 +65,18 @@ class chain(Signature):
                 step.link_error(errback)
         return steps
 
+    def stamp(
+        self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any
+    ) -> None:
+        """Give its steps stamps."""
+        more = visitor.on_chain_start(self, **headers) if visitor is not None else None
+        headers = merged_stamps(headers, more, append=append_stamps)
+        self.stamp_links(visitor, append_stamps, **headers)
+        for task in self.tasks:
+            task.stamp(visitor, append_stamps, **headers)
+        if visitor is not None:
+            visitor.on_chain_end(self, **headers)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Send it, with `args` for the first call."""
         return self.apply_async(args, kwargs) if self.tasks else None
@@ -116,13 +129,22 @@ class group(Signature):
         errback = maybe_signature(errback)
         return tuple(task.link_error(errback.clone()) for task in self.tasks)
 
+    def stamp(
+        self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any
+    ) -> None:
+        """Give its calls stamps."""
+        more = visitor.on_group_start(self, **headers) if visitor is not None else None
+        headers = merged_stamps(headers, more, append=append_stamps)
+        self.stamp_links(visitor, append_stamps, **headers)
+        for task in self.tasks:
+            task.stamp(visitor, append_stamps, **headers)
+        if visitor is not None:
+            visitor.on_group_end(self, **headers)
+
     def set_immutable(self, immutable: bool) -> None:
         """Whether its calls refuse the arguments of others."""
         for task in self.tasks:
             task.set_immutable(immutable)
-
-    def __iter__(self) -> Iterator[Any]:
-        return dict.__iter__(self)
 
     def __repr__(self) -> str:
         return f"group({', '.join(map(repr, self.tasks))})"
@@ -200,6 +222,21 @@ class chord(Signature):
         """Call `errback` when a call of the header or the body has failed: once, as an errback of the body."""
         self.body.link_error(errback)
         return errback
+
+    def stamp(
+        self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any
+    ) -> None:
+        """Give the calls of its header stamps, and its body those that `visitor` wants: without a visitor it gets none."""
+        more = visitor.on_chord_header_start(self, **headers) if visitor is not None else None
+        headers = merged_stamps(headers, more, append=append_stamps)
+        self.stamp_links(visitor, append_stamps, **headers)
+        for task in self.tasks:
+            task.stamp(visitor, append_stamps, **headers)
+        if visitor is not None:
+            visitor.on_chord_header_end(self, **headers)
+            if self.body is not None:
+                stamps = merged_stamps(headers, visitor.on_chord_body(self, **headers), append=append_stamps)
+                self.body.stamp(visitor, append_stamps, **stamps)
 
     def set_immutable(self, immutable: bool) -> None:
         """Whether the calls of the header refuse the arguments of others."""

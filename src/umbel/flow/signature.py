@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from umbel.errors import CallError
+from umbel.flow.stamping import StampingVisitor, merged_stamps, stamps_of
 
 __all__ = ["Item", "Sender", "Signature", "as_dicts", "as_list", "maybe_signature"]
 
@@ -247,6 +248,35 @@ class Signature(dict[str, Any]):
         """Itself and the callbacks, those of callbacks included."""
         links = [maybe_signature(link, self._app) for link in as_list(self.options.get("link"))]
         return [self, *(linked for link in links for linked in link.flatten_links())]
+
+    # -- stamps
+
+    def stamp(
+        self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any
+    ) -> Any:
+        """Give it stamps, headers of your own: those named here, and those that `visitor` wants for each of its parts.
+
+        A stamp that it has already stays; with `append_stamps` both are kept, in a list. Callbacks and errbacks get them too.
+        Returns the signature itself, of a workflow nothing.
+        """
+        self.stamp_links(visitor, append_stamps, **headers)
+        more = visitor.on_signature(self, **headers) if visitor is not None else None
+        stamps = merged_stamps(headers, more, append=append_stamps)
+        return self.set(**merged_stamps(stamps, stamps_of(self.options), append=append_stamps))
+
+    def stamp_links(
+        self, visitor: StampingVisitor | None = None, append_stamps: bool = False, **headers: Any
+    ) -> None:
+        """Give its callbacks and errbacks stamps."""
+        for option, method in (("link", "on_callback"), ("link_error", "on_errback")):
+            if not self.options.get(option):
+                continue
+            linked = self.options[option] = [
+                maybe_signature(link, self._app) for link in as_list(self.options[option])
+            ]
+            for link in linked:
+                more = getattr(visitor, method)(link, **headers) if visitor is not None else None
+                link.stamp(visitor, append_stamps, **merged_stamps(headers, more, append=append_stamps))
 
     # -- putting several together
 

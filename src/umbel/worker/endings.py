@@ -66,6 +66,11 @@ class Endings:
         assert verdict.awaited is not None
         try:
             following = await asyncio.to_thread(verdict.awaited)
+        except OperationalError as exc:
+            logger.error("Those who wait for %s cannot be told how it has ended: %s", held.frame.task_id, exc)
+            if held.receipt is not None:
+                self.release([held])  # it comes again, and is ended again
+                return
         except Exception:
             logger.exception("What was to follow %s cannot be told that it has failed.", held.frame.task_id)
         else:

@@ -9,6 +9,7 @@ their keys, stores them once.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from umbel.app import Umbel
 
 logger = logging.getLogger("umbel.worker")
+
+PATIENCE, PAUSE = 10.0, 0.2
+"""Seconds for which a call that has ended tries to reach the store, and between two attempts. After that it is delivered again."""
 
 
 class Joining:
@@ -73,13 +77,24 @@ class Joining:
             part=self._written([1, envelope.id, state, result]),
             failed=state in PROPAGATE_STATES,
         )
-        parts = self._app.store.arrive_now(arrival, ttl=self._app.conf.result_expires)
+        parts = self._arrived(arrival)
         faults.point("joining.arrived")
         if parts is None:
             return Following()
         following = self._complete(envelope, maybe_signature(form, self._app), parts)
         following.joined = envelope.group_id
         return following
+
+    def _arrived(self, arrival: Arrival) -> Sequence[bytes] | None:
+        """Raises OperationalError when the store has been out of reach for a while."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return self._app.store.arrive_now(arrival, ttl=self._app.conf.result_expires)
+            except OperationalError as exc:
+                if exc.refused or time.monotonic() > deadline:
+                    raise
+                time.sleep(PAUSE)
 
     def _complete(self, last: Envelope, body: Signature, parts: Sequence[bytes]) -> Following:
         """What follows when all have arrived; `last` was the last of them."""
