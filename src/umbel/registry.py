@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from umbel.app import Umbel
     from umbel.task import Task
 
-__all__ = ["TaskFinder", "Tasks"]
+__all__ = ["FINDERS", "TaskFinder", "Tasks"]
 
 
 class TaskFinder(Protocol):
@@ -33,6 +33,15 @@ class TaskFinder(Protocol):
     def find(self, app: Umbel, name: str) -> Task[..., Any] | None:
         """Make the task of that name and register it; None: there is none. It may import modules."""
         ...
+
+
+FINDERS: list[TaskFinder] = []
+"""Those that every app has; ``context.state.finders`` come after them."""
+
+
+def _finders() -> Iterator[TaskFinder]:
+    yield from FINDERS
+    yield from context.state.finders
 
 
 class Tasks(Mapping[str, "Task[..., Any]"]):
@@ -58,17 +67,17 @@ class Tasks(Mapping[str, "Task[..., Any]"]):
     def get(self, name: str, default: Any = None) -> Any:
         """The task of that name, or `default`."""
         task = self._by_name.get(name) or self._adopt().get(name)
-        if task is None and context.state.finders:
+        if task is None:
             task = self._find(name)
         return default if task is None else task
 
     def stand_in(self, name: str) -> Task[..., Any] | None:
         """For a name that is not known: what stands for its task until it is found; None: nobody could find it."""
-        finder = next((finder for finder in context.state.finders if finder.may_find(name)), None)
+        finder = next((finder for finder in _finders() if finder.may_find(name)), None)
         return None if finder is None else finder.stand_in(self._app)
 
     def _find(self, name: str) -> Task[..., Any] | None:
-        for finder in context.state.finders:
+        for finder in _finders():
             if finder.may_find(name) and (task := finder.find(self._app, name)) is not None:
                 return task
         return None

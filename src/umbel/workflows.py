@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from umbel import context
 from umbel.builtins import Builtins
-from umbel.context import allow_join_result, state
+from umbel.context import allow_join_result
 from umbel.errors import CallError
 from umbel.flow.canvas import chain, chord, group, join_steps, members_of
 from umbel.flow.launch import freeze, launch
@@ -14,11 +15,11 @@ from umbel.flow.signature import Signature, as_list, maybe_signature
 from umbel.groups import GroupResult, result_of
 from umbel.ids import new_id
 from umbel.options import NOT_IN_MESSAGES
+from umbel.registry import FINDERS, Tasks
 
 if TYPE_CHECKING:
     from umbel.client import Client
     from umbel.config import Config
-    from umbel.registry import Tasks
     from umbel.result import AsyncResult
 
 __all__ = ["Workflows"]
@@ -161,11 +162,11 @@ def _value(result: AsyncResult[Any] | GroupResult) -> Any:
         return result.get()
 
 
-state.finders.append(Builtins())
+FINDERS.append(Builtins())
 
 
 def _current() -> Any:
-    return state.local.get() or state.default
+    return context.state.local.get() or context.state.default
 
 
 Signature.app_finders.append(_current)
