@@ -141,6 +141,13 @@ class ResultSet:
         self._refresh()
         return sum(r._final is not None and r._final.status == SUCCESS for r in self._leaves())
 
+    def maybe_throw(self, callback: Callable[[str, Any], Any] | None = None, propagate: bool = True) -> None:
+        """Raise the first failure that there is. Does not wait."""
+        for result in self.results:
+            result.maybe_throw(callback=callback, propagate=propagate)
+
+    maybe_reraise = maybe_throw
+
     def waiting(self) -> bool:
         """Whether any has not ended."""
         return not self.ready()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import json
 import pickle
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import umbel.errors
 from umbel import AsyncResult, Umbel, allow_join_result, portal
 from umbel.codecs.failures import failure_from_exception
 from umbel.core.outcome import ResultMeta
-from umbel.errors import TaskError, TaskRevokedError
+from umbel.errors import IncompleteStream, TaskError, TaskRevokedError
 from umbel.ports import Signal
 
 from .conftest import MakeApp
@@ -403,3 +404,59 @@ def test_a_result_is_read_in_another_process(make_app: MakeApp, tmp_path: Path) 
         assert app.AsyncResult("far").get(timeout=30) == 42
     finally:
         assert process.wait(30) == 0
+
+
+# -- several at once
+
+
+def test_a_set_of_results_can_be_changed(stored: Umbel) -> None:
+    one, two = stored.AsyncResult("1"), stored.AsyncResult("2")
+    results = stored.results([one])
+    results.update([one, two])
+    assert results.results == [one, two]
+    results.remove("1")
+    results.discard(one)
+    with pytest.raises(KeyError):
+        results.remove(one)
+    assert results.results == [two]
+    results.clear()
+    assert not results.results
+
+
+def test_groups_within_groups(stored: Umbel) -> None:
+    inner = stored.GroupResult("inner", [stored.AsyncResult("1"), stored.AsyncResult("2")])
+    outer = stored.GroupResult("outer", [inner, stored.AsyncResult("3")], stored.AsyncResult("before"))
+    for number in (1, 2):
+        finish(stored, str(number), number)
+    assert (outer.ready(), outer.waiting(), outer.completed_count()) == (False, True, 2)
+    finish(stored, "3", 3)
+    assert outer.get(timeout=1) == [[1, 2], 3]
+    assert (outer.ready(), outer.successful(), outer.completed_count()) == (True, True, 3)
+    assert dict(outer.iter_native())["2"]["result"] == 2
+    assert outer.as_list() == ["outer", "before"]
+    again = stored.result_from_tuple(json.loads(json.dumps(outer.as_tuple())))
+    assert again == outer
+    assert (again.results[0].id, again.parent.id) == ("inner", "before")
+
+
+def test_a_failure_among_several(stored: Umbel) -> None:
+    finish(stored, "1", 1)
+    fail(stored, "2", ValueError("no"))
+    results = stored.results(["1", "2"])
+    assert (results.failed(), results.successful()) == (True, False)
+    with pytest.raises(ValueError, match="no"):
+        results.maybe_throw()
+    with pytest.raises(ValueError, match="no"):
+        results.get(timeout=1)
+    assert [type(value) for value in results.get(timeout=1, propagate=False)] == [int, ValueError]
+
+
+def test_what_follows_is_not_known_before_a_call_has_ended(stored: Umbel) -> None:
+    result = stored.AsyncResult("1")
+    with pytest.raises(IncompleteStream):
+        list(result.iterdeps())
+    assert list(result.iterdeps(intermediate=True)) == [(None, result)]
+    finish(stored, "1", 1, children=[[["2", None], None]])
+    finish(stored, "2", 2, children=[])
+    assert [value for _, value in result.collect()] == [1, 2]
+    assert result.get_leaf() == 2
