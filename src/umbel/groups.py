@@ -104,6 +104,11 @@ class ResultSet:
         for result in self.as_completed(timeout):
             yield result.id, result.as_meta()
 
+    def _lineage(self) -> Iterator[Any]:
+        """The results, and what was called before each."""
+        for result in self.results:
+            yield from result._lineage()
+
     def _leaves(self) -> Iterator[AsyncResult[Any]]:
         """The results of single calls."""
         for result in self.results:
@@ -229,6 +234,12 @@ class GroupResult(ResultSet):
     def of_app(cls, app: Umbel) -> type[GroupResult]:
         """The class whose groups are those of `app`, where no other is named."""
         return type("GroupResult", (cls,), {"_app_of_class": app, "__doc__": cls.__doc__})
+
+    def _lineage(self) -> Iterator[Any]:
+        yield self
+        yield from super()._lineage()
+        if self.parent is not None:
+            yield from self.parent._lineage()
 
     @property
     def children(self) -> list[Any]:

@@ -508,6 +508,7 @@ class ResultStore(Protocol):
     def arrive_now(self, arrival: Arrival, *, ttl: float | None) -> Sequence[bytes] | None:
         """Fill the slot of a call. When all slots of its join are filled: the parts, in their order; else None.
 
+        A success that takes the place of a failure while there are other failures gets None too: there is no news yet.
         Whoever arrives again at a join that is complete gets the parts too, so that nothing is lost with the process that got
         them first. At a join that is closed, or that nobody has opened, nothing happens. Needs no ``open``; any thread;
         survives a fork.

@@ -10,21 +10,29 @@ from typing import TYPE_CHECKING, Self
 
 from umbel import portal
 from umbel.codecs.results import state_of
-from umbel.core.outcome import READY_STATES
+from umbel.core.outcome import READY_STATES, SUCCESS
 from umbel.ports import Located, Record, Signal
 
 if TYPE_CHECKING:
     from umbel.app import Umbel
 
-__all__ = ["Feed", "final_for", "find", "forget", "put", "revoke", "watch"]
+__all__ = ["Feed", "final_for", "find", "forget", "put", "rerun", "revoke", "watch"]
+
+_ALL_DEAD = 1_000_000
+
+
+def state_reader(app: Umbel) -> Callable[[bytes], str]:
+    """Reads the state in a payload."""
+    serializer = app.conf.result_serializer
+    accept = app.conf.result_accept_content
+    accepted = app.conf.accept_content if accept is None else accept
+    return lambda payload: state_of(payload, serializer, accepted)
 
 
 def final_for(app: Umbel) -> Callable[[bytes], bool]:
     """Tells whether a payload is of a call that has ended."""
-    serializer = app.conf.result_serializer
-    accept = app.conf.result_accept_content
-    accepted = app.conf.accept_content if accept is None else accept
-    return lambda payload: state_of(payload, serializer, accepted) in READY_STATES
+    state = state_reader(app)
+    return lambda payload: state(payload) in READY_STATES
 
 
 async def watch(
@@ -115,6 +123,22 @@ async def revoke(app: Umbel, task_ids: Sequence[str], terminate: bool, signal: s
     await broker.revoke(task_ids)
     options = {"terminate": terminate, "signal": signal}
     await broker.publish(Signal(kind="revoke", ids=list(task_ids), options=options))
+
+
+async def rerun(app: Umbel, task_ids: Collection[str]) -> int:
+    """Put those of these calls that are dead letters back into their queues. Returns how many there were.
+
+    The records of those that have not succeeded are deleted before: they are pending again, and so is what comes after them.
+    """
+    await app.broker.open()
+    dead = await app.broker.browse("dead", limit=_ALL_DEAD)
+    keys = [entry.key for entry in dead if entry.task_id in task_ids]
+    if keys:
+        await app.store.open()
+        stored = await app.store.get(list(task_ids))
+        state = state_reader(app)
+        await app.store.forget([i for i, payload in stored.items() if state(payload) != SUCCESS])
+    return await app.broker.requeue("dead", keys)
 
 
 async def put(app: Umbel, record: Record) -> None:

@@ -319,6 +319,24 @@ class AsyncResult(Generic[R_co]):
             "traceback": meta.traceback,
         }
 
+    def rerun(self) -> int:
+        """Run again what has failed of the workflow that ends in this call, which then goes on from there: what has succeeded is
+        not repeated. Returns how many calls go back to their queues.
+
+        They are those among the dead letters (``flow_keep_failed``) that are this call or come before it in its workflow. A
+        result that knows its parents is needed: one that the sending returned.
+        """
+        calls = [result for result in self._lineage() if isinstance(result, AsyncResult)]
+        for result in calls:
+            result._final = None
+        return portal.run(records.rerun(self.app, {result.id for result in calls}))
+
+    def _lineage(self) -> Iterator[Any]:
+        """It and what was called before it."""
+        yield self
+        if self.parent is not None:
+            yield from self.parent._lineage()
+
     # -- odds and ends
 
     def as_tuple(self) -> tuple[tuple[str, Any], None]:

@@ -12,7 +12,7 @@ from umbel import GroupResult, Signature, chain, chord, group, xmap, xstarmap
 from umbel.errors import ChordError, WorkerLostError
 from umbel.flow.repeated import chunks
 from worker.conftest import Running
-from worker.harness import Site
+from worker.harness import Site, eventually
 
 WAIT = 30.0
 
@@ -133,6 +133,8 @@ def flowing(
     with site.worker(app="flow_jobs") as worker:
         yield Running(site, worker, "prefork")
         assert worker.stop() == 0
+        failed = [entry.key for entry in site.shelf("dead")]  # what tests have let fail
+        site.ask(lambda broker: broker.discard("dead", failed))
         site.assert_nothing_left()
     site.close()
 
@@ -299,3 +301,43 @@ def test_a_task_begins_a_workflow(flowing: Running, kind: str) -> None:
     values = {"chain": 6, "group": [3, 7], "chord": 10}
     assert child.get(timeout=WAIT) == values[kind]
     assert app.AsyncResult(began.id).children == [child]
+
+
+# -- once more, from where it failed
+
+
+@pytest.mark.parametrize(
+    ("make", "value", "failures"),
+    [
+        (lambda: add(1, 2) | call("mends", "a") | add(10), 13, 1),
+        (lambda: chord([add(1, 1), call("mends", "a", 1), call("mends", "b", 2)], total()) | add(10), 15, 2),
+        (lambda: chord([add(1, 1) | call("mends", "a"), add(2, 2)], total()), 6, 1),
+        (lambda: chord([add(1, 1)], call("mends", "a")) | same(), [2], 1),
+    ],
+    ids=["chain", "chord", "chain in a chord", "body"],
+)
+def test_a_workflow_goes_on_where_it_failed(
+    site: Site, make: Callable[[], Signature], value: Any, failures: int
+) -> None:
+    with site.worker(app="flow_jobs") as worker:
+        result = send(site, make())
+        with pytest.raises((ValueError, ChordError)):
+            result.get(timeout=WAIT)
+        site.wait_for_shelf("dead", failures)
+        (site.directory / "mended").touch()
+        assert result.rerun() == failures
+        eventually(result.successful, "the end of the second try")
+        assert result.get() == value
+        assert worker.stop() == 0
+    ran = [line for line in site.notes() if line.startswith("mends")]
+    assert len(ran) == 2 * failures
+    site.assert_nothing_left()
+
+
+def test_failed_calls_may_be_let_go(site: Site) -> None:
+    with site.worker(app="flow_jobs", settings={"flow_keep_failed": 0}) as worker:
+        for canvas in (fails() | add(1), chord([fails()], total())):
+            with pytest.raises((ValueError, ChordError)):
+                send(site, canvas).get(timeout=WAIT)
+        assert worker.stop() == 0
+    site.assert_nothing_left()

@@ -81,9 +81,7 @@ class Joining:
         faults.point("joining.arrived")
         if parts is None:
             return Following()
-        following = self._complete(envelope, maybe_signature(form, self._app), parts)
-        following.joined = envelope.group_id
-        return following
+        return self._complete(envelope, maybe_signature(form, self._app), parts)
 
     def _arrived(self, arrival: Arrival) -> Sequence[bytes] | None:
         """Raises OperationalError when the store has been out of reach for a while."""
@@ -106,18 +104,23 @@ class Joining:
             error = ChordError(f"Dependency {task_id} raised {cause!r}")
             error.__cause__ = cause
             logger.error("The chord %s has failed: %s", last.group_id, error)
-            return self._body_failed(body, error, last)
+            following = self._body_failed(body, error, last)
+            if not self._app.conf.flow_keep_failed:
+                following.joined = str(last.group_id)  # else it stays open: what has failed may run again
+            return following
         values = [value for _, _, value in read]
         saved = GroupResult.restore(str(last.group_id), self._app)
         if saved is not None:
             values = _shaped(saved, {task_id: value for task_id, _, value in read})
         try:
-            return self._follow.call(body, (values,), last, once=f"join:{last.group_id}")
+            following = self._follow.call(body, (values,), last, once=f"join:{last.group_id}")
         except OperationalError:
             raise
         except Exception as exc:
             logger.exception("The body of the chord %s cannot be called.", last.group_id)
-            return self._body_failed(body, ChordError(f"Callback error: {exc!r}"), last)
+            following = self._body_failed(body, ChordError(f"Callback error: {exc!r}"), last)
+        following.joined = str(last.group_id)
+        return following
 
     # -- giving up
 

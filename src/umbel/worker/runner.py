@@ -460,6 +460,8 @@ class Runner:
             self._add(execution, done, self._follow.failure(envelope, failed))
         if envelope.embed.chord is not None or envelope.embed.chain:
             self._add(execution, done, self._joining.failed(envelope, FAILURE, error))
+            if self._app.conf.flow_keep_failed and done.settle == "ack":
+                done.settle, done.reason = "bury", f"failure: {done.reason}"
 
 
 _OWN_CODE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep

@@ -39,7 +39,9 @@ def arrive(database: Database, arrival: Arrival, ttl: float | None) -> list[byte
         if session.run("fill_slot", **slot, place=place):
             session.run("count_arrival", join=join)
         elif not arrival.failed:
-            session.run("mend_slot", **{**slot, "failed": True}, succeeded=False)
+            mended = session.run("mend_slot", **{**slot, "failed": True}, succeeded=False)
+            if mended and session.rows("failed_slots", join=join, failed=True):
+                return None
         if not session.rows("complete_join", join=join):
             return None
         return [bytes(part) for (part,) in session.rows("join_parts", join=join)]

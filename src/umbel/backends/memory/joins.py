@@ -53,9 +53,10 @@ class Joins:
             return None
         found.until = self._until(ttl)
         before = found.parts.get(arrival.task_id)
-        if before is None or (before.failed and not arrival.failed):
+        mends = before is not None and before.failed and not arrival.failed
+        if before is None or mends:
             found.parts[arrival.task_id] = arrival
-        if len(found.parts) < found.size:
+        if len(found.parts) < found.size or (mends and any(part.failed for part in found.parts.values())):
             return None
         # sorted() keeps the order of arrival among equals
         parts = sorted(found.parts.values(), key=lambda a: (a.index is None, a.index or 0))

@@ -21,6 +21,7 @@ _WIDEN = statement("widen_join")
 _KEEP = statement("keep_join")
 _FILL = statement("fill_slot")
 _MEND = statement("mend_slot")
+_FAILED = statement("failed_slots")
 _COUNT = statement("count_arrival")
 _PARTS = statement("join_parts")
 _CLOSE = statement("close_join")
@@ -50,6 +51,8 @@ def arrive(database: Database, arrival: Arrival, ttl: float | None) -> list[byte
         new = bool(fetch(connection, _FILL, (join_id, task_id, place, int(arrival.failed), arrival.part)))
         if not new and not arrival.failed:
             connection.execute(_MEND, (join_id, task_id, arrival.part))
+            if connection.changes() and fetch(connection, _FAILED, (join_id,)):
+                return None
         [(complete,)] = fetch(connection, _COUNT, (join_id, int(new)))
         return [part for (part,) in fetch(connection, _PARTS, (join_id,))] if complete else None
 

@@ -93,6 +93,15 @@ class JoinsConformance:
         assert await arrives(stores.a, join, "a", 0, failed=True) == [part("a", 1), part("b")]
 
     @store_scenario
+    async def test_there_is_no_news_before_the_last_failure_is_mended(self, stores: Stores) -> None:
+        join = opened(stores.a, 3)
+        await arrives(stores.a, join, "a", 0, failed=True)
+        await arrives(stores.a, join, "b", 1, failed=True)
+        assert await arrives(stores.a, join, "c", 2) is not None
+        assert await arrives(stores.b, join, "b", 1, value=2) is None
+        assert await arrives(stores.a, join, "a", 0, value=1) == [part("a", 1), part("b", 2), part("c")]
+
+    @store_scenario
     async def test_opening_a_join_again_changes_nothing(self, stores: Stores) -> None:
         join = opened(stores.a, 2)
         await arrives(stores.a, join, "a", 0)

@@ -10,6 +10,12 @@ local task, part, place, ttl, failed, claim, holds = unpack(ARGV)
 
 if redis.call('GET', ckey) == 'done' then return false end
 
+local function is_success(part)
+  local ok, seen = pcall(cjson.decode, part)
+  return ok and type(seen) == 'table' and seen[3] == 'SUCCESS'
+end
+
+local mended = false
 local member = task .. ':' .. place
 if redis.call('SADD', dkey, member) == 1 then
   redis.call('ZADD', jkey, place, part)
@@ -20,6 +26,7 @@ elseif failed == '0' then
     if ok and type(seen) == 'table' and seen[2] == task and seen[3] ~= 'SUCCESS' then
       redis.call('ZREM', jkey, old)
       redis.call('ZADD', jkey, place, part)
+      mended = true
     end
   end
 end
@@ -30,6 +37,12 @@ end
 
 local size = redis.call('GET', skey)
 if not size or redis.call('ZCARD', jkey) < tonumber(size) + tonumber(redis.call('GET', tkey) or 0) then return false end
+if mended then
+  -- It is not the last that has to be mended: the body has failed already, and is not told again.
+  for _, other in ipairs(redis.call('ZRANGE', jkey, 0, -1)) do
+    if not is_success(other) then return false end
+  end
+end
 -- A worker of Celery may be about to send the body. Ours may make it again: the broker takes it once.
 local claimed = redis.call('GET', ckey)
 if claimed and claimed ~= claim then return false end
