@@ -230,7 +230,7 @@ class Workload:
 @pytest.mark.parametrize(("faulty", "name"), list(visits()), indirect=["faulty"], scope="module")
 def test_a_process_killed_there_loses_nothing_and_doubles_nothing(faulty: Faulty, name: str) -> None:
     _site, worker, points, _apart = faulty
-    _wait_until_settled(worker)
+    wait_until_settled(worker)
     node, workload = worker.node_pid, Workload(faulty)
     points.arm(name)
     if name in IN_NODE and name not in NEXT_NODE:
@@ -248,7 +248,7 @@ def test_a_process_killed_there_loses_nothing_and_doubles_nothing(faulty: Faulty
         eventually(
             lambda: not pathlib.Path(f"/proc/{node}").exists(), "the end of the node for its parent, too"
         )
-        _wait_until_settled(worker, age=0)
+        wait_until_settled(worker, age=0)
     if faulty.site.broker_url.startswith("sqlite"):
         assert_sound(faulty.site)
 
@@ -324,7 +324,7 @@ def _has_died(pid: int) -> bool:
         return True
 
 
-def _wait_until_settled(worker: Worker, age: float = 1.1) -> None:
+def wait_until_settled(worker: Worker, age: float = 1.1) -> None:
     """A node that dies young, again and again, is given up: let it grow up between two tests."""
     eventually(lambda: _age(worker) > age, "a node that has lived for a while, and its children")
 

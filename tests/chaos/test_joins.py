@@ -18,6 +18,7 @@ from umbel import Signature, chord
 from worker.harness import Site, Worker, eventually
 
 from .points import Points
+from .test_fault_points import wait_until_settled
 
 WAIT = 60.0
 MEMBERS = 3
@@ -73,6 +74,7 @@ def joins_that_complete_while_somebody_dies(site: Site, point: str) -> None:
             eventually(lambda: points.struck(point), "the passage")
             points.disarm(point)
             eventually(lambda: not site.shelf("held"), "an end of all runs")
+            wait_until_settled(worker)
         assert worker.stop() == 0
     # The body runs again only where its own run was cut short, or its end was not known: not for a second message.
     assert {line.split()[-1] for line in site.notes()} == {"6"}
@@ -99,6 +101,7 @@ def chords_in_a_storm(site: Site) -> None:
         nodes = 1
         for kill in range(KILLS):
             if kill % 5 == 4:
+                wait_until_settled(worker)
                 os.kill(worker.node_pid, signal.SIGKILL)
                 nodes += 1
                 worker.wait_for(r" ready\.", count=nodes)
