@@ -96,7 +96,7 @@ ACTING: tuple[Setting, ...] = (
     # -- worker
     Setting("worker_concurrency", "any", None, "How many tasks run at a time. None or 'auto': one per CPU.", old=("CELERYD_CONCURRENCY",)),
     Setting("worker_pool", "str", "prefork", "What runs them.", old=("CELERYD_POOL",), choices=("prefork", "processes", "threads", "asyncio", "gevent", "eventlet", "solo")),
-    Setting("flow_keep_failed", "bool", True, "A call that has failed and on which a workflow depends becomes a dead letter: requeued, it runs again, and the workflow goes on from there."),
+    Setting("flow_keep_failed", "bool", True, "A call of a chain or a chord that has failed becomes a dead letter: requeued, it runs again, and the workflow goes on from there."),
     Setting("dead_letter_expires", "duration", 15552000.0, "Seconds a dead letter is kept, 180 days. None: until it is requeued or deleted.", optional=True),
     Setting("dead_letter_limit", "int", 100_000, "Dead letters kept of each queue, the newest. None: any number.", optional=True),
     Setting("worker_lease", "duration", 25.0, "Seconds a worker holds a message unless it renews, which it does ten times as often while it lives. After a power cut, others wait so long; an outage of the broker that is shorter repeats nothing."),

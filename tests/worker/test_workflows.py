@@ -313,8 +313,10 @@ def test_a_task_begins_a_workflow(flowing: Running, kind: str) -> None:
         (lambda: chord([add(1, 1), call("mends", "a", 1), call("mends", "b", 2)], total()) | add(10), 15, 2),
         (lambda: chord([add(1, 1) | call("mends", "a"), add(2, 2)], total()), 6, 1),
         (lambda: chord([add(1, 1)], call("mends", "a")) | same(), [2], 1),
+        (lambda: add(1, 2) | call("mends", "a"), 3, 1),
+        (lambda: chord([add(1, 1)], call("mends", "a")), [2], 1),
     ],
-    ids=["chain", "chord", "chain in a chord", "body"],
+    ids=["chain", "chord", "chain in a chord", "body", "last of a chain", "body, the last"],
 )
 def test_a_workflow_goes_on_where_it_failed(
     site: Site, make: Callable[[], Signature], value: Any, failures: int

@@ -19,7 +19,7 @@ from umbel.codecs import compression as compressions
 from umbel.codecs import serializers
 from umbel.codecs.reprs import safe_repr
 from umbel.core.envelope import Embed, Envelope
-from umbel.core.frame import DELIVERIES_HEADER, HISTORY_HEADER, PRIORITY_HEADER, Frame
+from umbel.core.frame import DELIVERIES_HEADER, FLOW_HEADER, HISTORY_HEADER, PRIORITY_HEADER, Frame
 from umbel.core.priority import celery_priority, frame_priority
 from umbel.errors import DecodeError, EncodeError
 
@@ -87,6 +87,7 @@ _NOT_CUSTOM = frozenset(_Header.__struct_fields__) | {
     PRIORITY_HEADER,
     DELIVERIES_HEADER,
     HISTORY_HEADER,
+    FLOW_HEADER,
 }
 
 _hostname = socket.gethostname()

@@ -17,6 +17,10 @@ HISTORY_HEADER = "umbel_history"
 """What befell those deliveries: a list of ``{"at": iso, "worker": name, "what": text}``."""
 
 
+FLOW_HEADER = "umbel_flow"
+"""It is the last call of a workflow. Of the others the body says what follows them."""
+
+
 class Frame(msgspec.Struct, array_like=True, gc=False):
     """Body and description of one message, in the terms of Celery's protocol.
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from umbel.core.frame import FLOW_HEADER
 from umbel.errors import CallError
 from umbel.flow.canvas import (
     ON_FAILURE,
@@ -125,6 +126,8 @@ def launch(
     if not steps:
         raise CallError("There is nothing to send: the chain is empty.")
     promises = _freeze_steps(steps, place)
+    if len(steps) > 1 or isinstance(steps[0], chord):
+        _mark(steps[-1])
     begun = Launch(promises[min(own, len(promises)) - 1])
     _find_nested(begun, promises[-1])
     _emit(begun, (steps, tail), (tuple(args), dict(kwargs or {})), _common(whole, given))
@@ -302,6 +305,17 @@ def _await(last: Signature, body: dict[str, Any], group_id: str) -> None:
     else:
         last.options["chord"] = body
         last.options["group_id"] = group_id
+
+
+def _mark(last: Signature) -> None:
+    """Let what comes last say so: when it has failed it is kept, as the calls before it are (``flow_keep_failed``)."""
+    if isinstance(last, group | chain):
+        for member in last.tasks:
+            _mark(member)
+    elif isinstance(last, chord):
+        _mark(last.body)
+    else:
+        last.options["headers"] = {**(last.options.get("headers") or {}), FLOW_HEADER: 1}
 
 
 def _find_nested(begun: Launch, promise: Promise) -> None:

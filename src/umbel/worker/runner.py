@@ -25,6 +25,7 @@ from umbel.codecs.reprs import safe_repr
 from umbel.context import Request, running
 from umbel.core.account import Account
 from umbel.core.envelope import Envelope
+from umbel.core.frame import FLOW_HEADER
 from umbel.core.outcome import FAILURE
 from umbel.core.policy import Decision, Rules, decide
 from umbel.errors import (
@@ -415,6 +416,8 @@ class Runner:
             self._succeed(execution, decision, done, ended.value)
         elif isinstance(error, Retry):
             done.replacement = self._follow.retry(envelope, error)
+            if FLOW_HEADER in execution.call.frame.headers:
+                done.replacement.frame.headers[FLOW_HEADER] = 1
             done.reason = _said(error)
             if decision.state:
                 done.state = decision.state
@@ -460,8 +463,8 @@ class Runner:
             self._add(execution, done, self._follow.failure(envelope, failed))
         if envelope.embed.chord is not None or envelope.embed.chain:
             self._add(execution, done, self._joining.failed(envelope, FAILURE, error))
-            if self._app.conf.flow_keep_failed and done.settle == "ack":
-                done.settle, done.reason = "bury", f"failure: {done.reason}"
+        if done.settle == "ack" and self._app.conf.flow_keep_failed and _is_in_workflow(execution):
+            done.settle, done.reason = "bury", f"failure: {done.reason}"
 
 
 _OWN_CODE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -473,6 +476,11 @@ def _from_the_task_on(exc: BaseException) -> BaseException:
     while step is not None and step.tb_frame.f_code.co_filename.startswith(_OWN_CODE):
         step = step.tb_next
     return exc.with_traceback(step) if step is not None else exc
+
+
+def _is_in_workflow(execution: Execution) -> bool:
+    embed = execution.envelope.embed
+    return bool(embed.chain) or embed.chord is not None or FLOW_HEADER in execution.call.frame.headers
 
 
 def _aware(time: datetime) -> datetime:
