@@ -75,6 +75,11 @@ def is_told(task_id: str, word: str) -> None:
     note(task_id, word)
 
 
+@app.task(name="flow.tells_its_process")
+def tells_its_process(request: Any, exc: BaseException | None = None, traceback: str = "") -> None:
+    note("told", os.getpid())
+
+
 @app.task(name="flow.hears")
 def hears(request: Any, exc: BaseException, traceback: str) -> None:
     note("heard", request.id, type(exc).__name__)

@@ -343,3 +343,16 @@ def test_failed_calls_may_be_let_go(site: Site) -> None:
                 send(site, canvas).get(timeout=WAIT)
         assert worker.stop() == 0
     site.assert_nothing_left()
+
+
+def test_no_code_of_the_application_runs_in_the_node(site: Site) -> None:
+    """An errback that is called in place elsewhere gets a message, as any other, when the node ends the call."""
+    with site.worker(app="flow_jobs") as worker:
+        canvas = chord([call("dies")], total())
+        canvas.link_error(call("tells_its_process"))
+        result = send(site, canvas)
+        with pytest.raises(ChordError):
+            result.get(timeout=WAIT)
+        eventually(site.notes, "the errback")
+        assert worker.node_pid not in {int(line.split()[1]) for line in site.notes()}
+        assert worker.stop() == 0

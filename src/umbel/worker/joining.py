@@ -19,6 +19,7 @@ from umbel.codecs.failures import exception_from_failure, failure_from_exception
 from umbel.codecs.results import failure_from_form, form_of_failure
 from umbel.context import Request
 from umbel.core.envelope import Embed, Envelope
+from umbel.core.frame import FLOW_HEADER, Frame
 from umbel.core.outcome import FAILURE, PROPAGATE_STATES, SUCCESS
 from umbel.errors import ChordError, OperationalError
 from umbel.flow.canvas import ON_FAILURE, chain, chord, group
@@ -41,8 +42,10 @@ PATIENCE, PAUSE = 10.0, 0.2
 class Joining:
     """Arrives at joins for one process."""
 
-    def __init__(self, app: Umbel, follow: FollowUps, records: Records) -> None:
+    def __init__(self, app: Umbel, follow: FollowUps, records: Records, *, in_child: bool) -> None:
+        """`in_child`: code of the application may run here, such as an errback that is called in place."""
         self._app = app
+        self._in_child = in_child
         self._follow = follow
         self._records = records
 
@@ -140,7 +143,8 @@ class Joining:
         unsent = self._unsent(call, last)
         embed = Embed(errbacks=as_dicts(list(errbacks)) or None)
         envelope = Envelope(id=unsent.id, task=unsent.task, embed=embed, root_id=unsent.root_id)
-        return self._follow.failure(envelope, Failed(Request.from_envelope(envelope), error, ""))
+        failed = Failed(Request.from_envelope(envelope), error, "") if self._in_child else None
+        return self._follow.failure(envelope, failed)
 
     def _given_up(self, call: Signature, state: str, error: BaseException, last: Envelope) -> Following:
         """`call`, or a workflow, has ended in `state` without being sent, and so has what was to follow it."""
@@ -187,6 +191,18 @@ class Joining:
             part, known.content_type, known.content_encoding, accept
         )
         return str(task_id), str(state), value
+
+
+def asks_the_store(embed: Embed) -> bool:
+    """Whether the end of a call means to arrive at a join, or to open one."""
+    following = (*(embed.callbacks or ()), *(embed.chain or ())[-1:])
+    return embed.chord is not None or any(form.get("subtask_type") for form in following)
+
+
+def is_in_workflow(envelope: Envelope, frame: Frame) -> bool:
+    """Whether the call belongs to a chain or a chord, as far as it knows."""
+    embed = envelope.embed
+    return bool(embed.chain) or embed.chord is not None or FLOW_HEADER in frame.headers
 
 
 def _of_whole(body: Signature, part: Signature) -> list[Any]:

@@ -44,7 +44,7 @@ from umbel.task import Task, setting_of
 from umbel.worker import limits
 from umbel.worker.follow import Failed, Following, FollowUps
 from umbel.worker.ipc import Begun, Done, Handed, Progress, Report, text
-from umbel.worker.joining import Joining
+from umbel.worker.joining import Joining, asks_the_store, is_in_workflow
 from umbel.worker.outcomes import Records, close_account, error_line, traceback_text, utc_now
 from umbel.worker.threads import Box, ThreadLoops
 
@@ -107,7 +107,7 @@ class Runner:
         self._accept = app.conf.accept_content
         self._records = Records(app, hostname)
         self._follow = FollowUps(app)
-        self._joining = Joining(app, self._follow, self._records)
+        self._joining = Joining(app, self._follow, self._records, in_child=True)
         self._loops = ThreadLoops()
         self.run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any] = self._loops.run
         """Runs an asynchronous task to its end in a thread of its own."""
@@ -171,10 +171,10 @@ class Runner:
                 ended = raised(task, request, _from_the_task_on(exc))
             else:
                 ended = returned(task, request, value)
-            if execution.envelope.embed.chord is None:
-                return self._finish(execution, ended)
-            # It asks the store, which takes its time: this loop has others to run.
-            return await asyncio.to_thread(self._finish, execution, ended)
+            if asks_the_store(execution.envelope.embed):
+                # Which takes its time: this loop has others to run.
+                return await asyncio.to_thread(self._finish, execution, ended)
+            return self._finish(execution, ended)
 
     def leave(self) -> None:
         """This thread runs nothing more: close the loop in which it ran coroutine functions."""
@@ -463,7 +463,11 @@ class Runner:
             self._add(execution, done, self._follow.failure(envelope, failed))
         if envelope.embed.chord is not None or envelope.embed.chain:
             self._add(execution, done, self._joining.failed(envelope, FAILURE, error))
-        if done.settle == "ack" and self._app.conf.flow_keep_failed and _is_in_workflow(execution):
+        if (
+            done.settle == "ack"
+            and self._app.conf.flow_keep_failed
+            and is_in_workflow(execution.envelope, execution.call.frame)
+        ):
             done.settle, done.reason = "bury", f"failure: {done.reason}"
 
 
@@ -476,11 +480,6 @@ def _from_the_task_on(exc: BaseException) -> BaseException:
     while step is not None and step.tb_frame.f_code.co_filename.startswith(_OWN_CODE):
         step = step.tb_next
     return exc.with_traceback(step) if step is not None else exc
-
-
-def _is_in_workflow(execution: Execution) -> bool:
-    embed = execution.envelope.embed
-    return bool(embed.chain) or embed.chord is not None or FLOW_HEADER in execution.call.frame.headers
 
 
 def _aware(time: datetime) -> datetime:

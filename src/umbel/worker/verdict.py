@@ -80,7 +80,7 @@ class Judge:
         self._hostname = hostname
         self._records = Records(app, hostname)
         self._follow = FollowUps(app)
-        self._joining = Joining(app, self._follow, self._records)
+        self._joining = Joining(app, self._follow, self._records, in_child=False)
         self._accept = frozenset(app.conf.accept_content)
         self._facts: dict[str, Facts] = {name: self._learn(task) for name, task in app.tasks.items()}
         self._guessed: dict[str, Facts] = {}
