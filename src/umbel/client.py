@@ -136,12 +136,13 @@ class Client:
     def send_launch(self, begun: Launch, options: Options | None = None) -> Any:
         """Send what a workflow begins with, in one batch. Returns its result."""
         ready, apart = self._ready(begun)
+        result = result_of(begun.promise, self._app)
         self.open_joins(begun)
         if ready:
             self.send([prepared.outgoing for prepared in ready], options)
         for task, call in apart:
             task.apply_async(call.args, call.kwargs, **call.options, add_to_parent=False)
-        return _trailed(result_of(begun.promise, self._app), options)
+        return _trailed(result, options)
 
     def open_joins(self, begun: Launch) -> None:
         """Let the calls of `begun` meet where they are to meet."""
@@ -153,13 +154,14 @@ class Client:
     async def asend_launch(self, begun: Launch, options: Options | None = None) -> Any:
         """``send_launch`` for coroutines."""
         ready, apart = self._ready(begun)
+        result = result_of(begun.promise, self._app)
         if begun.joins:
             await asyncio.to_thread(self.open_joins, begun)
         if ready:
             await self.asend([prepared.outgoing for prepared in ready], options)
         for task, call in apart:
             await task.aapply_async(call.args, call.kwargs, **call.options, add_to_parent=False)
-        return _trailed(result_of(begun.promise, self._app), options)
+        return _trailed(result, options)
 
     def _ready(self, begun: Launch) -> tuple[list[Prepared], list[tuple[Task[..., Any], Signature]]]:
         """The calls that can go in one batch; those whose tasks have a way of their own to be sent."""

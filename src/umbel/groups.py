@@ -14,7 +14,7 @@ from umbel.flow.launch import Promise
 from umbel.ids import new_id
 from umbel.options import WaitOptions, ignore_wait_options
 from umbel.ports import GROUP_RECORD, Record
-from umbel.result import AsyncResult, assert_may_wait, await_for, wait_for
+from umbel.result import AsyncResult, assert_may_wait, await_for, lineage_of, tuple_of, wait_for
 
 if TYPE_CHECKING:
     from umbel.app import Umbel
@@ -103,11 +103,6 @@ class ResultSet:
         """Celery's form of ``as_completed``: id and ``{"status", "result", ...}`` of each, as they end."""
         for result in self.as_completed(timeout):
             yield result.id, result.as_meta()
-
-    def _lineage(self) -> Iterator[Any]:
-        """The results, and what was called before each."""
-        for result in self.results:
-            yield from result._lineage()
 
     def _leaves(self) -> Iterator[AsyncResult[Any]]:
         """The results of single calls."""
@@ -235,12 +230,6 @@ class GroupResult(ResultSet):
         """The class whose groups are those of `app`, where no other is named."""
         return type("GroupResult", (cls,), {"_app_of_class": app, "__doc__": cls.__doc__})
 
-    def _lineage(self) -> Iterator[Any]:
-        yield self
-        yield from super()._lineage()
-        if self.parent is not None:
-            yield from self.parent._lineage()
-
     @property
     def children(self) -> list[Any]:
         """The results themselves."""
@@ -274,12 +263,14 @@ class GroupResult(ResultSet):
 
     def as_tuple(self) -> Any:
         """Celery's form: ``((id, parent), members)``."""
-        parent = None if self.parent is None else self.parent.as_tuple()
-        return (self.id, parent), [result.as_tuple() for result in self.results]
+        return tuple_of(self)
 
     def as_list(self) -> list[str]:
         """Its id and those of its parents."""
-        return [self.id, *([] if self.parent is None else self.parent.as_list())]
+        return [result.id for result in lineage_of(self)]
+
+    def _as_members(self) -> list[Any]:
+        return [result.as_tuple() for result in self.results]
 
     def __bool__(self) -> bool:
         return bool(self.id or self.results)
@@ -304,11 +295,17 @@ class GroupResult(ResultSet):
 
 def result_of(promise: Promise, app: Umbel) -> Any:
     """The result that `promise` stands for, with its parents."""
-    parent = None if promise.parent is None else result_of(promise.parent, app)
-    if promise.members is None:
-        return AsyncResult(promise.id, app=app, parent=parent)
-    members = [result_of(member, app) for member in promise.members]
-    return GroupResult(promise.id, members, parent, app=app)
+    lineage = [promise]
+    while lineage[-1].parent is not None:
+        lineage.append(lineage[-1].parent)
+    result: Any = None
+    for each in reversed(lineage):  # a chain may be longer than the stack is deep
+        if each.members is None:
+            result = AsyncResult(each.id, app=app, parent=result)
+        else:
+            members = [result_of(member, app) for member in each.members]
+            result = GroupResult(each.id, members, result, app=app)
+    return result
 
 
 def result_from_tuple(form: Any, app: Umbel | None = None) -> Any:
@@ -316,9 +313,16 @@ def result_from_tuple(form: Any, app: Umbel | None = None) -> Any:
     if isinstance(form, AsyncResult | GroupResult):
         return form
     app = app or get_current_app()
-    own, members = form
-    task_id, parent = own if isinstance(own, list | tuple) else (own, None)
-    made_by = None if parent is None else result_from_tuple(parent, app)
-    if members is None:
-        return AsyncResult(task_id, app=app, parent=made_by)
-    return GroupResult(task_id, [result_from_tuple(m, app) for m in members], made_by, app=app)
+    lineage = []
+    while form is not None:
+        own, members = form
+        task_id, form = own if isinstance(own, list | tuple) else (own, None)
+        lineage.append((task_id, members))
+    result: Any = None
+    for task_id, members in reversed(lineage):
+        if members is None:
+            result = AsyncResult(task_id, app=app, parent=result)
+        else:
+            group = [result_from_tuple(member, app) for member in members]
+            result = GroupResult(task_id, group, result, app=app)
+    return result

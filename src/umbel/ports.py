@@ -501,7 +501,7 @@ class ResultStore(Protocol):
         """
         ...
 
-    def widen_join_now(self, join_id: str, by: int) -> None:
+    def widen_join_now(self, join_id: str, by: int, *, ttl: float | None) -> None:
         """Let an open join wait for so many calls more. Needs no ``open``; any thread; survives a fork."""
         ...
 

@@ -27,7 +27,7 @@ from umbel.ports import Located
 if TYPE_CHECKING:
     from umbel.app import Umbel
 
-__all__ = ["AsyncResult", "EagerResult", "assert_may_wait", "await_for", "wait_for"]
+__all__ = ["AsyncResult", "EagerResult", "assert_may_wait", "await_for", "lineage_of", "tuple_of", "wait_for"]
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -326,26 +326,30 @@ class AsyncResult(Generic[R_co]):
         They are those among the dead letters (``flow_keep_failed``) that are this call or come before it in its workflow. A
         result that knows its parents is needed: one that the sending returned.
         """
-        calls = [result for result in self._lineage() if isinstance(result, AsyncResult)]
+        calls: list[AsyncResult[Any]] = []
+        waiting: list[Any] = [self]
+        while waiting:
+            for result in lineage_of(waiting.pop()):
+                if isinstance(result, AsyncResult):
+                    calls.append(result)
+                else:
+                    waiting += result.results
         for result in calls:
             result._final = None
         return portal.run(records.rerun(self.app, {result.id for result in calls}))
-
-    def _lineage(self) -> Iterator[Any]:
-        """It and what was called before it."""
-        yield self
-        if self.parent is not None:
-            yield from self.parent._lineage()
 
     # -- odds and ends
 
     def as_tuple(self) -> tuple[tuple[str, Any], None]:
         """Celery's form of a result: ``((id, parent), None)``."""
-        return (self.id, None if self.parent is None else self.parent.as_tuple()), None
+        return tuple_of(self)  # type: ignore[no-any-return]
+
+    def _as_members(self) -> None:
+        """It is not a group."""
 
     def as_list(self) -> list[str]:
         """Its id and those of its parents."""
-        return [self.id, *([] if self.parent is None else self.parent.as_list())]
+        return [result.id for result in lineage_of(self)]
 
     def __str__(self) -> str:
         return self.id
@@ -416,6 +420,21 @@ class EagerResult(AsyncResult[R_co]):
 
 
 # ------------------------------------------------------------------------------------------------- helpers
+
+
+def lineage_of(result: Any) -> Iterator[Any]:
+    """A result and those of what was called before it. A loop: a chain may be longer than the stack is deep."""
+    while result is not None:
+        yield result
+        result = result.parent
+
+
+def tuple_of(result: Any) -> Any:
+    """Celery's form of a result or a group: ``((id, parent), members)``."""
+    form: Any = None
+    for each in reversed(list(lineage_of(result))):
+        form = ((each.id, form), each._as_members())
+    return form
 
 
 def assert_may_wait() -> None:

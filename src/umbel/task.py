@@ -477,7 +477,7 @@ class Task(Generic[P, R_co]):
         """
         request = self.request
         added = place_in_chord(canvas, request)
-        self.app.store.widen_join_now(str(request.group), 1)
+        self.app.store.widen_join_now(str(request.group), 1, ttl=self.app.conf.result_expires)
         return added if lazy else added.delay()
 
     def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None) -> None:

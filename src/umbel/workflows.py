@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from umbel import context
 from umbel.builtins import Builtins
+from umbel.codecs.failures import failure_from_exception
+from umbel.codecs.results import form_of_failure
 from umbel.context import allow_join_result
 from umbel.errors import CallError
-from umbel.flow.canvas import chain, chord, group, join_steps, members_of
+from umbel.flow.canvas import ON_FAILURE, chain, chord, group, join_steps, members_of
 from umbel.flow.launch import freeze, launch
 from umbel.flow.signature import Signature, as_list, maybe_signature
 from umbel.groups import GroupResult, result_of
 from umbel.ids import new_id
 from umbel.options import NOT_IN_MESSAGES
 from umbel.registry import FINDERS, Tasks
+from umbel.result import lineage_of
 
 if TYPE_CHECKING:
     from umbel.client import Client
@@ -120,7 +123,8 @@ class Workflows:
             if last is not None:
                 args, kwargs = (_value(last),), {}
             result = self.run_canvas(step, args, kwargs, more)
-            result.parent, last = last, result
+            first = list(lineage_of(result))[-1]
+            first.parent, last = last, result
             if getattr(result, "state", None) in ("IGNORED", "REJECTED"):
                 break
         return last
@@ -146,14 +150,28 @@ class Workflows:
             for linked in (*as_list(canvas.options.get(name)), *as_list(options.get(name))):
                 link(maybe_signature(linked))
         header = self.run_canvas(canvas.header, args, {**(canvas.kwargs.get("kwargs") or {}), **kwargs}, {})
-        result = self.run_canvas(body, (_value(header),), {}, {})
-        result.parent = header
+        own = {name: value for name, value in options.items() if name not in ("link", "link_error")}
+        if canvas.options.get(ON_FAILURE) == "collect":
+            values = [_collected(result) for result in header.results]
+        else:
+            values = _value(header)
+        result = self.run_canvas(body, (values,), {}, own)
+        list(lineage_of(result))[-1].parent = header
         return result
 
 
 def _of_calls(options: Options) -> Options:
     """Without those that are about the sending, and not about what is sent."""
     return {name: value for name, value in options.items() if name not in NOT_IN_MESSAGES}
+
+
+def _collected(result: AsyncResult[Any] | GroupResult) -> Any:
+    """The value, or in its place how the failure is described."""
+    if isinstance(result, GroupResult):
+        return [_collected(member) for member in result.results]
+    with allow_join_result():
+        value = result.get(propagate=False)
+    return form_of_failure(failure_from_exception(value)) if isinstance(value, BaseException) else value
 
 
 def _value(result: AsyncResult[Any] | GroupResult) -> Any:

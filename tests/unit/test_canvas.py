@@ -182,3 +182,26 @@ def test_what_cannot_take_a_place_is_refused(add: Any) -> None:
         replacement(add.s(1).set(chord=add.s(2)), request)
     with pytest.raises(ConfigurationError, match="empty chain"):
         replacement(chain(), request)
+
+
+def test_a_chain_may_be_longer_than_the_stack_is_deep(app: Umbel, add: Any) -> None:
+    result = chain(add.s(0, 1), *(add.s(1) for _ in range(3000))).apply_async()
+    assert len(result.as_list()) == 3001
+    assert app.result_from_tuple(result.as_tuple()).root == result.root
+
+
+def test_in_place_results_are_related_as_sent_ones_are(add: Any, total: Any) -> None:
+    result = (add.s(1, 1) | group(add.s(1), add.s(2)) | total.s()).apply()
+    assert result.get() == 7
+    assert [type(each).__name__ for each in (result.parent, result.parent.parent)] == [
+        "GroupResult",
+        "EagerResult",
+    ]
+    assert chord([add.s(1)], total.s()).apply(task_id="given").id == "given"
+
+
+def test_a_chord_collects_in_place_too(app: Umbel, add: Any) -> None:
+    same = app.task(name="same")(lambda values: values)
+    fails = app.task(name="fails")(lambda: 1 / 0)
+    [value, failure] = chord([add.s(1, 1), fails.s()], same.s(), on_failure="collect").apply().get()
+    assert (value, failure["exc_type"]) == (2, "ZeroDivisionError")

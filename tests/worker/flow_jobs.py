@@ -80,6 +80,11 @@ def tells_its_process(request: Any, exc: BaseException | None = None, traceback:
     note("told", os.getpid())
 
 
+@app.task(name="flow.exits")
+def exits(request: Any, exc: BaseException, traceback: str) -> None:
+    raise SystemExit(3)
+
+
 @app.task(name="flow.hears")
 def hears(request: Any, exc: BaseException, traceback: str) -> None:
     note("heard", request.id, type(exc).__name__)

@@ -356,3 +356,11 @@ def test_no_code_of_the_application_runs_in_the_node(site: Site) -> None:
         eventually(site.notes, "the errback")
         assert worker.node_pid not in {int(line.split()[1]) for line in site.notes()}
         assert worker.stop() == 0
+
+
+def test_an_errback_that_exits_ends_nothing_but_itself(flowing: Running) -> None:
+    canvas = chord([fails()], total())
+    canvas.link_error(call("exits"))
+    result = send(flowing.site, canvas)
+    with pytest.raises(ChordError):
+        result.get(timeout=WAIT)

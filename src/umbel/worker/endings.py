@@ -19,6 +19,9 @@ from umbel.worker.verdict import Judge, Verdict
 
 logger = logging.getLogger("umbel.worker")
 
+AGAIN_SECONDS = 2.0
+"""Between two attempts to reach a store that is away."""
+
 
 class Endings:
     """Of one node."""
@@ -64,20 +67,28 @@ class Endings:
 
     async def _end_for_others(self, held: Held, verdict: Verdict) -> None:
         assert verdict.awaited is not None
-        try:
-            following = await asyncio.to_thread(verdict.awaited)
-        except OperationalError as exc:
-            logger.error("Those who wait for %s cannot be told how it has ended: %s", held.frame.task_id, exc)
-            if held.receipt is not None:
-                self.release([held])  # it comes again, and is ended again
-                return
-        except Exception:
-            logger.exception("What was to follow %s cannot be told that it has failed.", held.frame.task_id)
-        else:
-            held.joined = following.joined
-            verdict.follow(following.messages)
-            for record in following.records:
-                self._settler.record(record)
+        while True:
+            try:
+                following = await asyncio.to_thread(verdict.awaited)
+            except OperationalError as exc:
+                logger.error(
+                    "Those who wait for %s cannot be told how it has ended: %s", held.frame.task_id, exc
+                )
+                if held.receipt is not None:
+                    self.release([held])  # it comes again, and is ended again
+                    return
+                await asyncio.sleep(AGAIN_SECONDS)  # acknowledged early, it lives here alone
+            except Exception:
+                logger.exception(
+                    "What was to follow %s cannot be told that it has failed.", held.frame.task_id
+                )
+                break
+            else:
+                held.joined = following.joined
+                verdict.follow(following.messages)
+                for record in following.records:
+                    self._settler.record(record)
+                break
         self._carry_out(held, verdict)
 
     def _carry_out(self, held: Held, verdict: Verdict) -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from umbel.context import Request
 from umbel.core.envelope import Envelope
+from umbel.core.frame import FLOW_HEADER
 from umbel.core.kombu_json import dump_frame
 from umbel.errors import EncodeError, Retry, UmbelError
 from umbel.execution import takes_failure
@@ -77,19 +78,20 @@ class FollowUps:
             following.add(self.call(step, (value,), envelope, chain=rest or None))
         return following
 
-    def failure(self, envelope: Envelope, failed: Failed | None = None) -> Following:
+    def failure(self, envelope: Envelope, failed: Failed | None = None, *, once: str = "") -> Following:
         """The errbacks, each with the id of the failed call for its first argument.
 
         With `failed`, those that take request, exception and traceback instead are called here and now, as Celery
         does. Without it nothing of the kind may run here, and they too are sent with the id.
 
-        One that cannot be called is logged and left out: the failure that it was to hear of must not be lost for it.
+        `once`: as in ``call``. One that cannot be called is logged and left out: the failure that it was to hear of must not be lost for it.
         """
         following = Following()
         for form in envelope.embed.errbacks or ():
             try:
                 if failed is None or not self._call(form, failed):
-                    following.add(self.call(form, (envelope.id,), envelope))
+                    key = f"{once}:{len(following.messages)}" if once else ""
+                    following.add(self.call(form, (envelope.id,), envelope, once=key))
             except (UmbelError, TypeError, ValueError) as exc:
                 logger.error("An errback of %s[%s] cannot be called: %s", envelope.task, envelope.id, exc)
         return following
@@ -102,7 +104,8 @@ class FollowUps:
             return False
         try:
             task(*signature.clone(failed).args, **signature.kwargs)
-        except Exception:
+        except BaseException:
+            # Whatever it is, an exit included: it is not the ending of the call that has failed.
             logger.exception("The errback %s of %s raised.", signature.task, failed.request.id)
         return True
 
@@ -128,12 +131,14 @@ class FollowUps:
             options["chain"] = chain
         return self.begin(launch(canvas, tuple(values), options=options), once)
 
-    def begin(self, begun: Launch, once: str = "") -> Following:
-        """The messages with which a workflow begins; its joins are opened now."""
+    def begin(self, begun: Launch, once: str = "", *, keep: bool = False) -> Following:
+        """The messages with which a workflow begins; its joins are opened now. `keep`: they are of a workflow themselves."""
         messages = [self._message(call) for call in begun.calls]
+        for message in messages if keep else ():
+            message.frame.headers[FLOW_HEADER] = 1
         if once:
-            for message in messages:
-                message.dedupe_key = f"{once}:{message.frame.task_id}"
+            for number, message in enumerate(messages):
+                message.dedupe_key = f"{once}:{number}"
                 message.dedupe_window = _ONCE
         self._app.client.open_joins(begun)
         return Following(messages, [result_of(begun.promise, self._app)])

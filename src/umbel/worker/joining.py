@@ -133,24 +133,28 @@ class Joining:
         for part in body.tasks if isinstance(body, group) else [body]:
             part = maybe_signature(part, self._app)
             errbacks = [*as_list(part.options.get("link_error")), *_of_whole(body, part)]
-            following.add(self._tell(part, errbacks, error, last))
+            once = f"failed:{last.group_id}:{part.id}"
+            following.add(self._tell(part, errbacks, error, last, once))
             following.add(self._given_up(part, FAILURE, error, last))
         return following
 
     def _tell(
-        self, call: Signature, errbacks: Iterable[Any], error: BaseException, last: Envelope
+        self, call: Signature, errbacks: Iterable[Any], error: BaseException, last: Envelope, once: str
     ) -> Following:
         unsent = self._unsent(call, last)
         embed = Embed(errbacks=as_dicts(list(errbacks)) or None)
         envelope = Envelope(id=unsent.id, task=unsent.task, embed=embed, root_id=unsent.root_id)
         failed = Failed(Request.from_envelope(envelope), error, "") if self._in_child else None
-        return self._follow.failure(envelope, failed)
+        return self._follow.failure(envelope, failed, once=once)
 
     def _given_up(self, call: Signature, state: str, error: BaseException, last: Envelope) -> Following:
         """`call`, or a workflow, has ended in `state` without being sent, and so has what was to follow it."""
         following = Following()
         if isinstance(call, chord):
-            return self._given_up(call.body, state, error, last) if call.body else following
+            for part in (call.header, call.body):
+                if part is not None:
+                    following.add(self._given_up(part, state, error, last))
+            return following
         if isinstance(call, group | chain):
             for member in call.tasks:
                 following.add(self._given_up(maybe_signature(member, self._app), state, error, last))

@@ -300,6 +300,9 @@ class Node:
             held.joined = done.joined
             for task_id, state, payload, ttl in done.records:
                 self.settler.record(Record(task_id=task_id, state=state, payload=payload, ttl=ttl))
+        if held.receipt is None and done.settle == "release":
+            self.endings.end(held, "lost", done.reason)  # there is no message to be delivered again
+            return
         self.endings.settle(held, settlement_of(done, held.receipt, record), record, then)
 
     def lost_child(self, child: Child) -> None:

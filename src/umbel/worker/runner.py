@@ -423,7 +423,8 @@ class Runner:
                 done.state = decision.state
                 done.payload, done.ttl = self._records.retry(envelope, error, request)
         elif isinstance(error, Replaced):
-            self._add(execution, done, self._follow.begin(error.begun))
+            kept = FLOW_HEADER in execution.call.frame.headers
+            self._add(execution, done, self._follow.begin(error.begun, keep=kept))
         elif error is not None and ended.ending != "ignored":
             self._fail(execution, decision, done, error)
         return done

@@ -111,7 +111,7 @@ class SQLStore:
     def open_joins_now(self, batch: Sequence[Join], *, ttl: float | None) -> None:
         self._jobs.call(joins.open_joins, batch, ttl)
 
-    def widen_join_now(self, join_id: str, by: int) -> None:
+    def widen_join_now(self, join_id: str, by: int, *, ttl: float | None) -> None:
         self._jobs.call(joins.widen, join_id, by)
 
     def arrive_now(self, arrival: Arrival, *, ttl: float | None) -> Sequence[bytes] | None:

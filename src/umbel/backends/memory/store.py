@@ -97,7 +97,7 @@ class MemoryStore:
             for join in joins:
                 place.joins.open(join, ttl)
 
-    def widen_join_now(self, join_id: str, by: int) -> None:
+    def widen_join_now(self, join_id: str, by: int, *, ttl: float | None) -> None:
         with self._place.use() as place:
             place.joins.widen(join_id, by)
 

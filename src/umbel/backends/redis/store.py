@@ -20,8 +20,8 @@ from umbel.ports import GROUP_RECORD, Arrival, Join, Record
 
 __all__ = ["RedisStore"]
 
-_CLAIM, _CLAIM_SECONDS = "umbel", 300
-"""What stands where Celery's workers write that they are about to send the body, and for how long."""
+_CLAIM, _CLAIM_MS, _DONE_SECONDS = "umbel", 1000, 300
+"""What stands where Celery's workers write that they are about to send the body, for how long, and for how long that it is sent."""
 _STRETCH = 1000
 """Keys in one command."""
 _MOST_KEYS, _ROUNDS = 10_000, 100
@@ -241,11 +241,15 @@ class RedisStore:
             [("SET", self._join_key(join.id, ".s"), join.size, *lasting) for join in joins]
         )
 
-    def widen_join_now(self, join_id: str, by: int) -> None:
-        self._server.calls_now([("INCRBY", self._join_key(join_id, ".t"), by)])
+    def widen_join_now(self, join_id: str, by: int, *, ttl: float | None) -> None:
+        key = self._join_key(join_id, ".t")
+        calls: list[tuple[Arg, ...]] = [("INCRBY", key, by)]
+        if ttl is not None:
+            calls.append(("EXPIRE", key, max(round(ttl), 1)))
+        self._server.calls_now(calls)
 
     def arrive_now(self, arrival: Arrival, *, ttl: float | None) -> Sequence[bytes] | None:
-        keys = [self._join_key(arrival.join, suffix) for suffix in (".j", ".t", ".s", ".d", ".c", "")]
+        keys = [self._join_key(arrival.join, suffix) for suffix in (".j", ".t", ".s", ".d", ".c", "", ".f")]
         place = "+inf" if arrival.index is None else arrival.index
         seconds = 0 if ttl is None else max(round(ttl), 1)
         args: list[Arg] = [
@@ -255,7 +259,7 @@ class RedisStore:
             seconds,
             int(arrival.failed),
             _CLAIM,
-            _CLAIM_SECONDS,
+            _CLAIM_MS,
         ]
         parts: Sequence[bytes] | None = self._server.run_now(ARRIVE, *args, keys=keys)
         return parts
@@ -263,8 +267,10 @@ class RedisStore:
     async def close_joins(self, join_ids: Collection[str]) -> None:
         calls: list[tuple[Arg, ...]] = []
         for join_id in join_ids:
-            calls.append(("DEL", *(self._join_key(join_id, suffix) for suffix in (".j", ".t", ".s", ".d"))))
-            calls.append(("SET", self._join_key(join_id, ".c"), "done", "EX", _CLAIM_SECONDS))
+            calls.append(
+                ("DEL", *(self._join_key(join_id, suffix) for suffix in (".j", ".t", ".s", ".d", ".f")))
+            )
+            calls.append(("SET", self._join_key(join_id, ".c"), "done", "EX", _DONE_SECONDS))
         await self._server.calls(calls)
 
     def _join_key(self, join_id: str, suffix: str) -> str:

@@ -116,7 +116,7 @@ class SQLiteStore:
     def open_joins_now(self, batch: Sequence[Join], *, ttl: float | None) -> None:
         joins.open_joins(self._direct, batch, ttl)
 
-    def widen_join_now(self, join_id: str, by: int) -> None:
+    def widen_join_now(self, join_id: str, by: int, *, ttl: float | None) -> None:
         joins.widen(self._direct, join_id, by)
 
     def arrive_now(self, arrival: Arrival, *, ttl: float | None) -> Sequence[bytes] | None:

@@ -112,7 +112,7 @@ class JoinsConformance:
     async def test_a_join_can_be_widened(self, stores: Stores) -> None:
         join = opened(stores.a, 2)
         await arrives(stores.a, join, "a", 0)
-        stores.b.widen_join_now(join, 1)
+        stores.b.widen_join_now(join, 1, ttl=TTL)
         assert await arrives(stores.a, join, "b", 1) is None
         assert await arrives(stores.b, join, "c", 1) == [part("a"), part("b"), part("c")]
 
