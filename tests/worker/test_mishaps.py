@@ -17,8 +17,8 @@ from worker.harness import PATIENCE, Site
 def test_a_recycled_child_does_not_cut_short_the_tasks_of_others(site: Site) -> None:
     with site.worker("--max-tasks-per-child", "1") as worker:
         first, second = site.call("gated", "first", 1), site.call("gated", "second", 2)
-        worker.wait_for("received", count=2)
-        site.wait_for_shelf("held", 2)
+        site.wait_for_note("begun", "first")  # what has not begun is handed back
+        site.wait_for_note("begun", "second")
         worker.signal(signal.SIGTERM)
         worker.wait_for("waiting for 2 running tasks")
         site.open_gate("first")
