@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from umbel import errors, states
     from umbel import errors as exceptions
     from umbel.app import Umbel
+    from umbel.as_celery import install_as_celery
     from umbel.context import Request, allow_join_result
     from umbel.flow.canvas import chain, chord, group
     from umbel.flow.repeated import chunks, xmap, xstarmap
@@ -60,6 +61,7 @@ __all__ = [
     "exceptions",
     "get_task_logger",
     "group",
+    "install_as_celery",
     "maybe_signature",
     "result_from_tuple",
     "shared_task",
@@ -87,6 +89,7 @@ _HOMES = {
     "current_task": "umbel.shared",
     "get_task_logger": "umbel.log",
     "group": "umbel.flow.canvas",
+    "install_as_celery": "umbel.as_celery",
     "maybe_signature": "umbel.flow.signature",
     "result_from_tuple": "umbel.groups",
     "shared_task": "umbel.shared",

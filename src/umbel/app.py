@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 from zoneinfo import ZoneInfo
 
 from umbel import context, integration, portal, records
@@ -67,6 +67,11 @@ class Umbel(Workflows):
     Raises ConfigurationError when a setting is unknown or of the wrong type.
     """
 
+    config_class: ClassVar[type[Config]] = Config
+    celery_options: ClassVar[bool] = False
+    """Options that nobody knows are ignored as in Celery, and priorities are Celery's numbers on Redis: 0 is the soonest, 9 the
+    last."""
+
     def __init__(
         self,
         main: str | None = None,
@@ -85,7 +90,7 @@ class Umbel(Workflows):
         self._namespace = namespace
         self.task_cls: type[BaseTask[..., Any]] = task_cls or BaseTask
         given = {"broker_url": broker, "result_backend": backend, "include": list(include) or None}
-        self.conf = Config({**settings, **{k: v for k, v in given.items() if v is not None}})
+        self.conf = self.config_class({**settings, **{k: v for k, v in given.items() if v is not None}})
         """The settings."""
         self.tasks = Tasks(self)
         """The tasks by name."""
@@ -101,23 +106,35 @@ class Umbel(Workflows):
 
     # -- settings
 
-    def config_from_object(self, source: Any, *, namespace: str | None = None) -> None:
+    def config_from_object(
+        self, source: Any, silent: bool = False, force: bool = False, namespace: str | None = None
+    ) -> None:
         """Read settings from a mapping, a module, a class or an object, or from the name of one: ``"proj.conf"``,
         ``"proj.conf:Celery"``, ``"django.conf:settings"``.
 
         With `namespace` ``"CELERY"`` only names with that prefix count (``CELERY_BROKER_URL``). A name is imported when a
-        setting is first needed. Keywords, the environment and assignments to ``app.conf`` win over it.
+        setting is first needed, or at once with `force`; with `silent` it need not be there. Keywords, the environment and
+        assignments to ``app.conf`` win over it.
         """
-        self.conf.load_object(source, namespace=namespace or self._namespace)
+        self.conf.load_object(source, namespace=namespace or self._namespace, silent=silent)
+        if force:
+            self.conf.check()
 
-    def config_from_envvar(self, variable: str) -> None:
-        """``config_from_object`` with the name that the environment variable holds. Raises ConfigurationError if unset."""
-        name = os.environ.get(variable)
+    def config_from_envvar(self, variable_name: str, silent: bool = False, force: bool = False) -> None:
+        """``config_from_object`` with the name that the environment variable holds. Raises ConfigurationError if it is unset,
+        unless `silent`."""
+        name = os.environ.get(variable_name)
+        if not name and silent:
+            return
         if not name:
             raise ConfigurationError(
-                f"The environment variable {variable} is not set; it must name a module with settings."
+                f"The environment variable {variable_name} is not set; it must name a module with settings."
             )
-        self.config_from_object(name)
+        self.config_from_object(name, silent=silent, force=force)
+
+    def add_defaults(self, source: Mapping[str, Any] | Callable[[], Mapping[str, Any]]) -> None:
+        """Add to the defaults of the settings; everything else wins over them. A function is asked when one is needed."""
+        self.conf.add_defaults(source)
 
     @property
     def broker_url(self) -> str:
@@ -188,7 +205,8 @@ class Umbel(Workflows):
         name = name or self.gen_task_name(plain_name, fun.__module__)
         # What a base class adds may be given as an option; what every task has (delay, run …) may not.
         known = TASK_OPTIONS | {n for n in options if hasattr(base, n) and not hasattr(BaseTask, n)}
-        refuse_unknown(options, known | {"bind", "name", "base"}, f"The task {name!r}")
+        if not self.celery_options:
+            refuse_unknown(options, known | {"bind", "name", "base"}, f"The task {name!r}")
         attributes = {
             "run": fun if bound else staticmethod(fun),
             "__module__": fun.__module__,
@@ -427,6 +445,10 @@ class Umbel(Workflows):
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
+
+    def worker_notices(self) -> list[str]:
+        """What a worker says when it starts about settings that may surprise."""
+        return []
 
     # -- being current
 

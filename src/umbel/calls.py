@@ -17,6 +17,7 @@ from umbel.arguments import ArgumentCheck
 from umbel.codecs.protocol import decode_call, encode_call
 from umbel.context import current_request
 from umbel.core.envelope import Embed, Envelope, Options
+from umbel.core.priority import umbel_priority
 from umbel.errors import CallError
 from umbel.flow.signature import as_dicts
 from umbel.ids import new_id
@@ -25,12 +26,13 @@ from umbel.options import CALL_OPTIONS, NOT_IN_MESSAGES, check_limits, check_pri
 from umbel.ports import Frame, Outgoing
 from umbel.result import AsyncResult
 from umbel.routing import ADDRESS, Router
+from umbel.signals import before_task_publish
 
 if TYPE_CHECKING:
     from umbel.app import Umbel
     from umbel.task import Task
 
-__all__ = ["Planner", "Prepared"]
+__all__ = ["Planner", "Prepared", "published"]
 
 _NO_EMBED = Embed()
 _REPLY_TO = new_id()
@@ -101,10 +103,15 @@ class Planner:
         """
         plan = self._plan(name, task)
         envelope, merged, due_in = self._planned(plan, args, kwargs, options, retries)
+        frame = _encoded(plan, envelope, merged)
+        if before_task_publish.receivers:
+            before_task_publish.send(name, **published(envelope, frame), declare=[], retry_policy=None)
+            # Arguments may have been changed in place, and headers, which are written when the frame is stored.
+            frame = msgspec.structs.replace(frame, body=_encoded(plan, envelope, merged).body)
         return Prepared(
             envelope,
             Outgoing(
-                frame=_encoded(plan, envelope, merged),
+                frame=frame,
                 queue=envelope.queue,
                 priority=envelope.priority,
                 due_in=due_in,
@@ -149,6 +156,8 @@ class Planner:
         eta, expires, due_in = _times(plan, merged)
         arguments = (tuple(args), dict(kwargs), retries)
         envelope = _envelope(common, merged, arguments, (eta, expires), plan.inherit_priority)
+        if self._app.celery_options and 0 < envelope.priority <= 9:
+            envelope = msgspec.structs.replace(envelope, priority=umbel_priority(envelope.priority))
         if self._app.send_middleware:
             envelope = apply_all(self._app.send_middleware, envelope)
         return envelope, merged, due_in
@@ -208,8 +217,9 @@ class Planner:
     ) -> tuple[Options, str]:
         subject = f"A call of {plan.name!r}"
         options = _with_stamps(options)
-        refuse_unknown(options, CALL_OPTIONS, subject)
-        call = {k: v for k, v in options.items() if k not in NOT_IN_MESSAGES}
+        if not self._app.celery_options:
+            refuse_unknown(options, CALL_OPTIONS, subject)
+        call = _known(options)
         address = {k: call[k] for k in ADDRESS if call.get(k) is not None}
         if plan.queue is not None and not address:
             queue, merged = plan.queue, Options.merge(plan.layer, call)
@@ -231,6 +241,24 @@ def _with_stamps(options: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**rest, "stamps": {name: options.get(name) for name in names}}
 
 
+def published(envelope: Envelope, frame: Frame) -> dict[str, Any]:
+    """What the signals of publishing are told of a message, in Celery's words."""
+    embed = envelope.embed
+    follow = {
+        "callbacks": embed.callbacks,
+        "errbacks": embed.errbacks,
+        "chain": embed.chain,
+        "chord": embed.chord,
+    }
+    return {
+        "body": (envelope.args, envelope.kwargs, follow),
+        "exchange": "",
+        "routing_key": envelope.queue,
+        "headers": frame.headers,
+        "properties": frame.properties,
+    }
+
+
 def _encoded(plan: _Plan, envelope: Envelope, options: Options) -> Frame:
     return encode_call(
         envelope,
@@ -242,7 +270,7 @@ def _encoded(plan: _Plan, envelope: Envelope, options: Options) -> Frame:
 
 
 def _known(routed: Mapping[str, Any]) -> dict[str, Any]:
-    """A route may carry options of AMQP, which mean nothing here."""
+    """Those that a message shows. A route may carry options of AMQP, which mean nothing here."""
     return {k: v for k, v in routed.items() if k in CALL_OPTIONS and k not in NOT_IN_MESSAGES}
 
 

@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from umbel import faults, portal
-from umbel.calls import Planner, Prepared
+from umbel.calls import Planner, Prepared, published
 from umbel.context import current_run, state
 from umbel.core.envelope import Envelope
 from umbel.errors import BrokerUnavailable, CallError, Retry
@@ -22,6 +22,7 @@ from umbel.flow.signature import Signature
 from umbel.groups import result_of
 from umbel.ports import Outgoing
 from umbel.result import AsyncResult
+from umbel.signals import after_task_publish
 
 if TYPE_CHECKING:
     from umbel.app import Umbel
@@ -140,6 +141,8 @@ class Client:
         self.open_joins(begun)
         if ready:
             self.send([prepared.outgoing for prepared in ready], options)
+        for prepared in ready:
+            _told(prepared)
         for task, call in apart:
             task.apply_async(call.args, call.kwargs, **call.options, add_to_parent=False)
         return _trailed(result, options)
@@ -159,6 +162,8 @@ class Client:
             await asyncio.to_thread(self.open_joins, begun)
         if ready:
             await self.asend([prepared.outgoing for prepared in ready], options)
+        for prepared in ready:
+            _told(prepared)
         for task, call in apart:
             await task.aapply_async(call.args, call.kwargs, **call.options, add_to_parent=False)
         return _trailed(result, options)
@@ -289,8 +294,16 @@ def _options_of(envelope: Envelope) -> dict[str, Any]:
     }
 
 
+def _told(prepared: Prepared) -> None:
+    """Tell whoever listens that a call has been sent."""
+    if after_task_publish.receivers:
+        told = published(prepared.envelope, prepared.outgoing.frame)
+        after_task_publish.send(prepared.envelope.task, **told)
+
+
 def _sent(prepared: Prepared, options: Options | None) -> AsyncResult[Any]:
     """The result of a call that has been sent."""
+    _told(prepared)
     _trailed(prepared.result, options)
     return prepared.result
 

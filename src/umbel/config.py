@@ -1,6 +1,6 @@
 """The settings of an app: where they come from, and the checks that they pass.
 
-Sources, the later ones winning: the defaults, the settings of the web framework, ``config_from_object``, the keywords of ``Umbel(...)``, the environment
+Long because reading, checking and combining settings is one subject. Sources, the later ones winning: the defaults, ``add_defaults``, the settings of the web framework, ``config_from_object``, the keywords of ``Umbel(...)``, the environment
 (``UMBEL_BROKER_URL`` and so on), and what is assigned to ``app.conf``. Each value is checked where it is given;
 contradictions between settings, which may be passing while they are assigned one by one, when they are first used.
 """
@@ -14,10 +14,10 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import timedelta
+from contextlib import contextmanager, suppress
+from datetime import timedelta, tzinfo
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -35,7 +35,7 @@ _CONTENT_TYPES = {
     "pickle": "application/x-python-serialize",
     "yaml": "application/x-yaml",
 }
-_LAYERS = ("framework", "config_from_object", "keyword", "environment", "assignment")
+_LAYERS = ("defaults", "framework", "config_from_object", "keyword", "environment", "assignment")
 _POLICY_KEYS = ("max_retries", "interval_start", "interval_step", "interval_max")
 _EXPECTED = {
     "bool": "True or False",
@@ -60,6 +60,10 @@ class Config:
     >>> conf.result_expires
     3600.0
     """
+
+    strict: ClassVar[bool] = True
+    """A name that is no setting, or a value that is not of its type, is an error. Off: as in Celery, a name of the program's
+    own is kept as it is, and numbers that are written as text, or truth as a number, are understood."""
 
     def __init__(
         self, keywords: Mapping[str, Any] | None = None, *, environ: Mapping[str, str] | None = None
@@ -118,9 +122,9 @@ class Config:
         return SETTINGS.keys()
 
     def source(self, name: str) -> str:
-        """Where the value comes from: "default", "framework", "config_from_object", "keyword", "environment" or "assignment"."""
-        name = _known(name)
+        """Where the value comes from: "default", "defaults", "framework", "config_from_object", "keyword", "environment" or "assignment"."""
         self._load()
+        name = name if name in self._values else _known(name)
         return next((layer for layer in reversed(_LAYERS) if name in self._layers[layer]), "default")
 
     def table(self, *, with_defaults: bool = False) -> dict[str, Any]:
@@ -160,17 +164,37 @@ class Config:
                 self._layers["assignment"] = before
                 self._bump()
 
-    def load_object(self, source: Any, *, namespace: str | None = None) -> None:
+    def load_object(self, source: Any, *, namespace: str | None = None, silent: bool = False) -> None:
         """Read settings from a mapping, a module, a class or an object, or from ``"module"`` or ``"module:attr"``.
 
         With `namespace` ``"CELERY"`` those names count that start with ``CELERY_``. A string is imported when a setting
-        is first needed, so that an app may be made while Django's settings module is still loading.
+        is first needed, so that an app may be made while Django's settings module is still loading. With `silent` the module
+        need not be there.
         """
+
+        def read() -> None:
+            try:
+                found = _import_object(source)
+            except ConfigurationError as exc:
+                if not silent or not isinstance(exc.__cause__, ModuleNotFoundError):
+                    raise
+            else:
+                self._read_object(found, namespace, source)
+
         if not isinstance(source, str):
             self._read_object(source, namespace)
             return
         with self._lock:
-            self._pending.append(lambda: self._read_object(_import_object(source), namespace, source))
+            self._pending.append(read)
+            self._bump()
+
+    def add_defaults(self, source: Mapping[str, Any] | Callable[[], Mapping[str, Any]]) -> None:
+        """Add to the defaults: everything else wins over them. A function is asked when a setting is next needed."""
+        if not callable(source):
+            self._put("defaults", dict(source), "add_defaults()")
+            return
+        with self._lock:
+            self._pending.append(lambda: self._put("defaults", dict(source()), "add_defaults()"))
             self._bump()
 
     def load_framework(self, source: Callable[[], Mapping[str, Any]]) -> None:
@@ -201,7 +225,12 @@ class Config:
         checked: dict[str, Any] = {}
         names: dict[str, str] = {}
         for written, value in given.items():
+            if not self.strict and written not in SETTINGS and written.upper() not in OLD_NAMES:
+                checked[written] = value
+                continue
             name = _translated(written, where)
+            if not self.strict:
+                value = _understood(SETTINGS[name], value)
             if name in names and checked[name] != _checked(SETTINGS[name], value, written, where):
                 raise ConfigurationError(
                     f"{where} sets {names[name]} and {written}, which are one setting, to different values. Keep {name}."
@@ -280,6 +309,21 @@ def _checked(setting: Setting, value: Any, written: str, where: str) -> Any:
 
 
 _WRONG: Any = object()
+
+
+def _understood(setting: Setting, value: Any) -> Any:
+    """What Celery would have made of `value`; as it is when that is nothing."""
+    kind = "int" if setting.name == "worker_concurrency" and value != "auto" else setting.kind
+    if kind == "bool" and isinstance(value, int | float):
+        return bool(value)
+    if kind == "list" and isinstance(value, str):
+        return [value]
+    if kind == "str" and isinstance(value, tzinfo):
+        return str(value)
+    if kind in ("int", "float", "duration") and isinstance(value, str):
+        with suppress(ValueError):
+            value = float(value)
+    return int(value) if kind == "int" and isinstance(value, float) and value.is_integer() else value
 
 
 def _duration(value: Any) -> Any:

@@ -240,6 +240,8 @@ class AppState:
         """The ``shared_task`` declarations: each makes its task for one app."""
         self.finders: list[TaskFinder] = []
         """Find tasks that are declared in another way; see ``umbel.registry.TaskFinder``."""
+        self.make_app: Callable[[], Umbel] | None = None
+        """Makes the app of a program that has none."""
         self.integration: Integration | None = None
         """What the web framework of this process decides; see ``umbel.integration``."""
         self.argument_loader: ArgumentLoader | None = None
@@ -252,6 +254,8 @@ state = AppState()
 def get_current_app() -> Umbel:
     """The current app. Raises ConfigurationError when there is none."""
     app = state.local.get() or state.default
+    if app is None and state.make_app is not None:
+        app = state.default = state.make_app()
     if app is None:
         raise ConfigurationError(
             "There is no Umbel app yet. Create one, and import the module that does before tasks are called: "

@@ -20,6 +20,7 @@ from umbel.codecs.failures import failure_from_exception
 from umbel.context import Request, running
 from umbel.core.outcome import FAILURE, IGNORED, REJECTED, RETRY, SUCCESS
 from umbel.errors import Ignore, Reject, Retry
+from umbel.signals import task_failure, task_postrun, task_prerun, task_retry, task_success
 
 if TYPE_CHECKING:
     from umbel.flow.signature import Signature
@@ -30,6 +31,7 @@ __all__ = [
     "ExceptionInfo",
     "aattempt",
     "attempt",
+    "begin",
     "raised",
     "returned",
     "run_coroutine",
@@ -89,7 +91,7 @@ def attempt(task: Task[..., Any], request: Request) -> Attempt:
     args, kwargs = request.args or (), request.kwargs or {}
     with running(task, request):
         try:
-            task.before_start(request.id or "", args, kwargs)
+            begin(task, request)
             value: Any = task(*args, **kwargs)
             if inspect.iscoroutine(value):
                 value = run_coroutine(value)
@@ -103,7 +105,7 @@ async def aattempt(task: Task[..., Any], request: Request) -> Attempt:
     args, kwargs = request.args or (), request.kwargs or {}
     with running(task, request):
         try:
-            task.before_start(request.id or "", args, kwargs)
+            begin(task, request)
             value: Any = task(*args, **kwargs)
             if inspect.iscoroutine(value):
                 value = await value
@@ -135,11 +137,30 @@ def run_coroutine(coro: Coroutine[Any, Any, Any]) -> Any:
     return box[0].value
 
 
+def begin(task: Task[..., Any], request: Request) -> None:
+    """What happens before the function of a run is called: ``task_prerun``, and the hook ``before_start``."""
+    args, kwargs = request.args or (), request.kwargs or {}
+    if task_prerun.receivers:
+        task_prerun.send(task, task_id=request.id, task=task, args=args, kwargs=kwargs)
+    task.before_start(request.id or "", args, kwargs)
+
+
+def _ended(task: Task[..., Any], request: Request, state: str, value: Any) -> None:
+    if task_postrun.receivers:
+        args, kwargs = request.args or (), request.kwargs or {}
+        task_postrun.send(
+            task, task_id=request.id, task=task, args=args, kwargs=kwargs, retval=value, state=state
+        )
+
+
 def returned(task: Task[..., Any], request: Request, value: Any) -> Attempt:
     """The ending of a run whose function returned `value`; runs the hooks."""
     args, kwargs = request.args or (), request.kwargs or {}
     _hook(task, "on_success", value, request.id, args, kwargs)
+    if task_success.receivers:
+        task_success.send(task, result=value)
     _hook(task, "after_return", SUCCESS, value, request.id, args, kwargs, None)
+    _ended(task, request, SUCCESS, value)
     return Attempt("success", value)
 
 
@@ -147,8 +168,10 @@ def raised(task: Task[..., Any], request: Request, exc: BaseException) -> Attemp
     """The ending of a run that raised `exc`; runs the hooks."""
     args, kwargs = request.args or (), request.kwargs or {}
     if isinstance(exc, Ignore):
+        _ended(task, request, IGNORED, exc)
         return Attempt("ignored", exc=exc)
     if isinstance(exc, Reject):
+        _ended(task, request, REJECTED, exc)
         return Attempt("rejected", exc=exc)
     if not isinstance(exc, Retry):
         exc = task.autoretry(exc)
@@ -156,10 +179,17 @@ def raised(task: Task[..., Any], request: Request, exc: BaseException) -> Attemp
         reason = exc.exc or exc
         einfo = ExceptionInfo(reason)
         _hook(task, "on_retry", reason, request.id, args, kwargs, einfo)
+        if task_retry.receivers:
+            task_retry.send(task, request=request, reason=exc, einfo=einfo)
+        _ended(task, request, RETRY, exc)
         return Attempt("retry", exc=exc, einfo=einfo)
     einfo = ExceptionInfo(exc)
     _hook(task, "on_failure", exc, request.id, args, kwargs, einfo)
+    if task_failure.receivers:
+        told = {"args": args, "kwargs": kwargs, "traceback": exc.__traceback__, "einfo": einfo}
+        task_failure.send(task, task_id=request.id, exception=exc, **told)
     _hook(task, "after_return", FAILURE, exc, request.id, args, kwargs, einfo)
+    _ended(task, request, FAILURE, exc)
     return Attempt("failure", exc=exc, einfo=einfo)
 
 

@@ -75,6 +75,7 @@ LAYERS: dict[str, Layer] = {
         (
             "app",
             "arguments",
+            "as_celery",
             "builtins",
             "calls",
             "client",
@@ -97,6 +98,7 @@ LAYERS: dict[str, Layer] = {
             "routing",
             "settings",
             "shared",
+            "signals",
             "states",
             "task",
             "workflows",
@@ -109,7 +111,7 @@ LAYERS: dict[str, Layer] = {
         ("worker", "worker.*", "beat"), (*BELOW_APP, "app"), ("msgspec", "uvloop", "gevent", "greenlet")
     ),
     "cli": Layer(
-        ("cli", "cli.*", "__main__"),
+        ("cli", "cli.*", "__main__", "celery"),
         (*BELOW_APP, "app", "worker", "public names"),
         ("msgspec", "click", "apsw", "IPython"),
     ),
@@ -121,7 +123,7 @@ LAYERS: dict[str, Layer] = {
     "contrib": Layer(
         ("contrib", "contrib.*"),
         (*BELOW_APP, "app", "worker", "public names", "cli", "testing", "backend helpers"),
-        ("msgspec", "django", "django_tasks", "asgiref", "celery", "pytest"),
+        ("msgspec", "django", "django_tasks", "asgiref", "celery", "pytest", "pydantic"),
     ),
 }
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from umbel._version import __version__
+from umbel.as_celery import install_as_celery
 from umbel.cli import exits
 from umbel.errors import UmbelError
+
+if TYPE_CHECKING:
+    from umbel.app import Umbel
 
 __all__ = ["COMMANDS", "Command", "Globals", "LazyGroup", "UmbelGroup", "main"]
 
@@ -47,6 +51,8 @@ class Globals:
     def __init__(self) -> None:
         self.app: str | None = os.environ.get("UMBEL_APP") or None
         """As ``-A`` takes it."""
+        self.given: Umbel | None = None
+        """The app of a program that runs this command line itself; goes before ``-A``."""
         self.broker: str | None = None
         self.result_backend: str | None = None
         self.quiet = False
@@ -82,6 +88,11 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
+def _as_celery(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        install_as_celery()
+
+
 def global_options(*, hidden: bool) -> list[click.Parameter]:
     """The options of every command. On sub-commands they are taken as well, but `hidden` from their help."""
 
@@ -102,6 +113,13 @@ def global_options(*, hidden: bool) -> list[click.Parameter]:
         option("--result-backend", metavar="URL", callback=_set, help="Use this result store."),
         option(
             "--workdir", metavar="DIR", callback=_chdir, is_eager=True, help="Change to this directory first."
+        ),
+        option(
+            "--as-celery",
+            is_flag=True,
+            is_eager=True,
+            callback=_as_celery,
+            help="Let `import celery` mean Umbel, here and in processes that start from here.",
         ),
         option("-C", "--no-color", is_flag=True, is_eager=True, callback=_no_color, help="No colours."),
         option(

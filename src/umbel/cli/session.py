@@ -31,7 +31,9 @@ def the_app(state: Globals, *, needed_for: str = "", looks: bool = True) -> Umbe
     the project that the working directory belongs to, which must be there if the command `looks` into it. The
     command `needed_for` cannot do with that one: AppNotFound.
     """
-    if state.app:
+    if state.given is not None:
+        app = state.given
+    elif state.app:
         app = find_app(state.app)
     elif needed_for:
         raise AppNotFound(_how_to_name_one(needed_for))
@@ -41,7 +43,7 @@ def the_app(state: Globals, *, needed_for: str = "", looks: bool = True) -> Umbe
         app.conf.broker_url = state.broker
     if state.result_backend:
         app.conf.result_backend = state.result_backend
-    if not state.app and app.conf.broker_url is None:
+    if not state.app and state.given is None and app.conf.broker_url is None:
         _use_embedded(app, must_exist=looks)
     return app
 

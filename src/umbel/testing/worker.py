@@ -62,6 +62,9 @@ class InProcessWorker:
         if self._thread.is_alive():
             raise TimeoutError(f"The worker has not stopped within {timeout} s: a task is still running.")
 
+    def reload(self) -> None:
+        """Celery's word for: tasks have been declared since the worker was started. This one finds them by itself."""
+
     def _main(self) -> None:
         try:
             asyncio.run(self._run())

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
-from umbel import integration
+from umbel import integration, signals
 from umbel.errors import BrokerUnavailable, ConfigurationError
 from umbel.ports import Broker, ResultStore
 from umbel.routing import consumed_queues
@@ -54,7 +54,9 @@ def run_worker(app: Umbel, options: WorkerOptions) -> int:
     """
     program = Program(app, options)
     program.prepare()
-    return Supervisor(program.plan()).run()
+    code = Supervisor(program.plan()).run()
+    signals.worker_shutdown.send(program)
+    return code
 
 
 class Program:
@@ -69,12 +71,46 @@ class Program:
     def prepare(self) -> None:
         """Resolve and check everything, set up logging, import the tasks, show the banner."""
         app, options = self.app, self.options
+        signals.celeryd_init.send(self.name, instance=self, conf=app.conf, options=options)
         self._apply_limits()
         self.pool = self._pool()
         self.children, self.slots = self._shape()
         conf = app.conf
+        self._process = self._set_up_logging()
+        signals.worker_init.send(self)
+        for module in [*conf.imports, *conf.include]:
+            importlib.import_module(module)
+        app.finalize()
+        self.queues = self._queues()
+        self._check_broker()
+        self.probes = self._listen_for_probes()
+        self._warn_of_what_has_no_effect()
+        for notice in app.worker_notices():
+            logger.warning("%s", notice)
+        if options.purge:
+            # Opened and closed again before anything is forked.
+            logger.warning("Purged %d messages.", asyncio.run(self._purge()))
+        signals.celeryd_after_setup.send(self.name, instance=self, conf=conf)
+        if options.banner:
+            sys.stderr.write(render_banner(self) + "\n")
+            sys.stderr.flush()
+        if (framework := integration.active()) is not None:
+            framework.before_fork()
+
+    def _set_up_logging(self) -> ProcessName | None:
+        conf, options = self.app.conf, self.options
+        told = {
+            "loglevel": logging.getLevelName(options.loglevel.upper()),
+            "logfile": options.logfile,
+            "format": conf.worker_log_format,
+            "colorize": conf.worker_log_color,
+        }
+        if signals.setup_logging.receivers:
+            # The program sets up its own logging, all of it.
+            signals.setup_logging.send(None, **told)
+            return None
         as_json = options.log_format == "json" or conf.worker_log_format == "json"
-        self._process = set_up(
+        process = set_up(
             LogSettings(
                 level=options.loglevel.upper(),
                 file=options.logfile,
@@ -86,21 +122,10 @@ class Program:
                 hijack_root=conf.worker_hijack_root_logger,
             )
         )
-        for module in [*conf.imports, *conf.include]:
-            importlib.import_module(module)
-        app.finalize()
-        self.queues = self._queues()
-        self._check_broker()
-        self.probes = self._listen_for_probes()
-        self._warn_of_what_has_no_effect()
-        if options.purge:
-            # Opened and closed again before anything is forked.
-            logger.warning("Purged %d messages.", asyncio.run(self._purge()))
-        if options.banner:
-            sys.stderr.write(render_banner(self) + "\n")
-            sys.stderr.flush()
-        if (framework := integration.active()) is not None:
-            framework.before_fork()
+        signals.after_setup_logger.send(None, logger=logging.getLogger(), **told)
+        told["format"] = conf.worker_task_log_format
+        signals.after_setup_task_logger.send(None, logger=logging.getLogger("umbel.task"), **told)
+        return process
 
     def plan(self) -> Plan:
         """What the supervisor runs."""
@@ -112,6 +137,10 @@ class Program:
             run_child=self._run_child,
             probes=self.probes,
             limits=self.options.limits,
+            on_ready=lambda: signals.worker_ready.send(self),
+            on_stop=lambda how, sig: signals.worker_shutting_down.send(
+                self.name, sig=sig, how=how.capitalize(), exitcode=0
+            ),
             changed=_SourceWatch().changed if self.options.autoreload else None,
         )
 
@@ -251,7 +280,11 @@ class Program:
             describe=logging.getLogger("umbel.worker.tasks").isEnabledFor(logging.INFO),
         )
         end.cancelled = runner.cancel
-        serve(end, runner, self.pool, self.slots, os.getpid())
+        signals.worker_process_init.send(None)
+        try:
+            serve(end, runner, self.pool, self.slots, os.getpid())
+        finally:
+            signals.worker_process_shutdown.send(None, pid=os.getpid(), exitcode=0)
 
     def _rename(self, name: str) -> None:
         if self._process is not None:

@@ -37,7 +37,7 @@ from umbel.errors import (
     Retry,
     TaskRevokedError,
 )
-from umbel.execution import Attempt, raised, returned
+from umbel.execution import Attempt, begin, raised, returned
 from umbel.ports import Outgoing
 from umbel.replacing import Replaced
 from umbel.task import Task, setting_of
@@ -309,7 +309,7 @@ class Runner:
             if execution.facts.track_started and not execution.rules.ignore_result:
                 payload, ttl = self._records.started(execution.envelope, request.account)
             self._report(Begun(call.seq, payload, ttl, execution.hard_limit))
-        task.before_start(request.id or "", list(execution.envelope.args), execution.envelope.kwargs)
+        begin(task, request)
 
     def _call(self, execution: Execution) -> Any:
         task, envelope = execution.task, execution.envelope

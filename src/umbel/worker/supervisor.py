@@ -8,7 +8,6 @@ goes wrong in the node; either can be replaced while the other lives or waits.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import logging
 import os
@@ -25,6 +24,13 @@ import msgspec
 
 from umbel.worker import link
 from umbel.worker.exits import Exits
+from umbel.worker.forking import (
+    close_node_ends,
+    die_with_parent,
+    fork,
+    leave_signals_to_the_supervisor,
+    run_and_exit,
+)
 from umbel.worker.health import LIMITS, Limits
 from umbel.worker.heartbeat import Vigil
 from umbel.worker.ipc import ChildEnd, make_ends
@@ -32,7 +38,6 @@ from umbel.worker.probes import Answer, Probes
 
 logger = logging.getLogger("umbel.worker")
 
-_PR_SET_PDEATHSIG = 1
 _QUICK = 1.0
 """A process that ends sooner than this after its start is started again after a pause …"""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
@@ -69,6 +74,10 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     probes: Probes | None = None
     """For ``--health``."""
     limits: Limits = LIMITS
+    on_ready: Callable[[], object] = lambda: None
+    """Called in the supervisor when the node has begun to fetch for the first time."""
+    on_stop: Callable[[str, str], object] = lambda how, sig: None
+    """Called in the supervisor with "warm" or "cold", and the name of the signal, when the worker begins to stop."""
 
 
 class _Process(msgspec.Struct):
@@ -103,6 +112,7 @@ class Supervisor:
         self._node_killed = False
         self._selector: selectors.BaseSelector | None = None
         self._exits = Exits()
+        self._was_ready = False
 
     # -- life ------------------------------------------------------------------------------------------
 
@@ -196,6 +206,9 @@ class Supervisor:
                 return
             if isinstance(message, link.Beat):
                 self._vigil.heard(message)
+                if not self._was_ready:
+                    self._was_ready = True
+                    self._plan.on_ready()
             elif isinstance(message, link.Killing) and message.pid in self._children:
                 self._children[message.pid].killed = True
 
@@ -251,7 +264,9 @@ class Supervisor:
             logger.warning("%s: shutting down instead of starting anew.", name)
             if signum != signal.SIGQUIT:
                 return
-        if signum == signal.SIGQUIT or self._stopping:
+        cold = bool(signum == signal.SIGQUIT or self._stopping)
+        self._plan.on_stop("cold" if cold else "warm", name)
+        if cold:
             logger.warning("%s: cold shutdown.", name)
             self._stop("cold")
         else:
@@ -276,11 +291,11 @@ class Supervisor:
         self._node_started = time.monotonic()
         self._node_killed = False
         self._vigil.begin()
-        pid = _fork()
+        pid = fork()
         if pid == 0:
             self._leave_to_the_supervisor()
-            _leave_signals_to_the_supervisor()
-            _run_and_exit(lambda: self._plan.run_node(theirs, node_id, predecessors))
+            leave_signals_to_the_supervisor()
+            run_and_exit(lambda: self._plan.run_node(theirs, node_id, predecessors))
         theirs.close()
         self._node_pid = pid
         if self._selector is not None:
@@ -288,13 +303,13 @@ class Supervisor:
 
     def _fork_child(self, index: int) -> None:
         child_end, node_ends = make_ends()
-        pid = _fork()
+        pid = fork()
         if pid == 0:
-            _die_with_parent()
-            _leave_signals_to_the_supervisor()
-            _close_node_ends(node_ends)
+            die_with_parent()
+            leave_signals_to_the_supervisor()
+            close_node_ends(node_ends)
             self._leave_to_the_supervisor()
-            _run_and_exit(lambda: self._plan.run_child(child_end, index))
+            run_and_exit(lambda: self._plan.run_child(child_end, index))
         self._children[pid] = _Process(pid, index, time.monotonic())
         self._introduce(index, pid, node_ends)
         child_end.close()
@@ -444,57 +459,3 @@ class Supervisor:
 def _drain(wakeup: socket.socket) -> None:
     with contextlib.suppress(BlockingIOError):
         wakeup.recv(4096)
-
-
-def _fork() -> int:
-    # What stands in the buffers would otherwise be written twice.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return os.fork()
-
-
-def _run_and_exit(main: Callable[[], int | None]) -> None:
-    """Run the body of a forked process and end it without unwinding into the supervisor's frames."""
-    code = 1
-    try:
-        code = main() or 0
-    except SystemExit as exc:
-        code = exc.code if isinstance(exc.code, int) else 1
-    except BaseException:
-        logger.critical("This process ends on an error of its own.", exc_info=True)
-        if not isinstance(sys.exc_info()[1], Exception):
-            raise
-    finally:
-        logging.shutdown()
-        with contextlib.suppress(OSError, ValueError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
-
-
-def _close_node_ends(ends: tuple[socket.socket, int, int]) -> None:
-    sock, read_end, write_end = ends
-    sock.close()
-    os.close(read_end)
-    os.close(write_end)
-
-
-def _leave_signals_to_the_supervisor() -> None:
-    """A signal to the whole process group must not end this process.
-
-    Not SIG_IGN: programs that a task starts would inherit that, and could not be terminated any more.
-    """
-    signal.set_wakeup_fd(-1)
-    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
-        signal.signal(signum, _pass)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-
-
-def _pass(signum: int, frame: FrameType | None) -> None:
-    """Do nothing."""
-
-
-def _die_with_parent() -> None:
-    """Where the kernel offers it: SIGKILL for this process when the supervisor dies, however that happens."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

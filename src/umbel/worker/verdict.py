@@ -96,6 +96,9 @@ class Judge:
         A task that only the child can find counts as known: the child parks it when it is not there.
         """
         facts = self._facts.get(task) or self._guessed.get(task)
+        if facts is None and task in self._app.tasks:
+            # In a worker of this very process (``umbel.testing``) tasks may be declared at any time.
+            facts = self._facts[task] = self._learn(self._app.tasks[task])
         if facts is None and task and (stand_in := self._app.tasks.stand_in(task)) is not None:
             facts = self._learn(stand_in)
             if len(self._guessed) < 1000:

@@ -1,0 +1,252 @@
+"""``celery.Celery``: an Umbel app with Celery's defaults, arguments and names."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, tzinfo
+from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
+
+from umbel import context
+from umbel._version import __version__
+from umbel.app import Umbel
+from umbel.cli.base import Globals, main
+from umbel.config import Config
+from umbel.contrib.celery.amqp import Amqp
+from umbel.contrib.celery.config import CeleryConfig
+from umbel.contrib.celery.connection import Connection
+from umbel.contrib.celery.control import Control
+from umbel.contrib.celery.models import with_models
+from umbel.contrib.celery.task import CeleryTask
+from umbel.signals import Signal
+from umbel.task import Task
+
+__all__ = ["Celery", "make_default"]
+
+_EARLY = (
+    "Messages are acknowledged before their tasks run, as Celery does: a crash loses what was running. For at-least-once set "
+    "task_acks_late = True; to keep this and hear no more of it, set it to False."
+)
+
+
+class Celery(Umbel):
+    """``Celery("proj", broker="redis://", backend="redis://", include=["proj.tasks"])``.
+
+    An Umbel app whose settings, arguments and priorities mean what they mean in Celery. `changes` are settings; `config_source` is
+    read as by ``config_from_object``. Classes for parts of Celery (`amqp`, `events`, `loader` …) are accepted and not used.
+    """
+
+    config_class: ClassVar[type[Config]] = CeleryConfig
+    celery_options: ClassVar[bool] = True
+    task_cls: Any
+
+    def __init__(self, main: str | None = None, *unused: Any, **arguments: Any) -> None:
+        settings = dict(arguments.pop("changes", None) or {})
+        for name in ("broker", "backend", "include", "namespace", "set_as_current"):
+            if arguments.get(name) is not None:
+                settings[name] = arguments[name]
+        backend = settings.get("backend")
+        if backend is not None and not isinstance(backend, str):
+            raise TypeError(
+                f"backend must be a URL, not {backend!r}: classes of Celery's cannot keep results here."
+            )
+        if isinstance(settings.get("include"), str):
+            settings["include"] = [settings["include"]]
+        super().__init__(main, task_cls=_class_of(arguments.get("task_cls")), **settings)
+        self.on_configure = Signal("app.on_configure")
+        self.on_after_configure = Signal("app.on_after_configure", ("source",))
+        """When the tasks are about to be imported: the place for ``sender.add_periodic_task(...)``."""
+        self.on_after_finalize = Signal("app.on_after_finalize")
+        self.on_after_fork = Signal("app.on_after_fork")
+        self.steps: dict[str, set[Any]] = defaultdict(set)
+        self.user_options: dict[str, set[Any]] = defaultdict(set)
+        self.finalized = False
+        self.amqp = Amqp(self)
+        self.control = Control(self)
+        self.loader = Loader(self)
+        if arguments.get("config_source") is not None:
+            self.config_from_object(arguments["config_source"])
+
+    # -- settings
+
+    def config_from_cmdline(self, argv: Iterable[str], namespace: str = "celery") -> None:
+        """Settings as ``name=value``, such as ``["task.time_limit=30", "worker_concurrency=2"]``."""
+        for text in argv:
+            name, _, value = text.partition("=")
+            self.conf[name.replace(".", "_")] = value
+
+    @property
+    def timezone(self) -> tzinfo:
+        """The time zone of the settings."""
+        return ZoneInfo(self.conf.timezone) if self.conf.timezone else UTC
+
+    def uses_utc_timezone(self) -> bool:
+        """Whether that is UTC."""
+        return self.timezone == UTC or self.conf.timezone == "UTC"
+
+    # -- tasks
+
+    def task(self, *args: Any, **options: Any) -> Any:
+        """``@app.task``: see ``Umbel.task``. Options that Umbel does not know become attributes of the task."""
+        if options.pop("pydantic", False):
+            options.update(
+                run_with_models=(options.pop("pydantic_strict", None), options.pop("pydantic_context", None))
+            )
+        for name in (
+            "shared",
+            "lazy",
+            "filter",
+            "pydantic_strict",
+            "pydantic_context",
+            "pydantic_dump_kwargs",
+        ):
+            options.pop(name, None)
+        return super().task(*args, **options)
+
+    def _task_from(
+        self, fun: Any, bound: bool, name: Any, base: Any, options: dict[str, Any]
+    ) -> Task[..., Any]:
+        models = options.pop("run_with_models", None)
+        if models is not None:
+            fun = with_models(fun, bound, *models)
+        return self._annotated(super()._task_from(fun, bound, name, base, options))
+
+    def _annotated(self, task: Task[..., Any]) -> Task[..., Any]:
+        """`task` with the attributes that the setting task_annotations gives it."""
+        given = self.conf.task_annotations or ()
+        for table in given if isinstance(given, list | tuple) else (given,):
+            if isinstance(table, Mapping):
+                for key in ("*", task.name):
+                    for name, value in (table.get(key) or {}).items():
+                        setattr(task, name.removeprefix("@"), value)
+        return task
+
+    def create_task_cls(self) -> type[Task[..., Any]]:
+        """The base class of this app's tasks."""
+        return self.Task
+
+    def finalize(self, auto: bool = False) -> None:
+        """Import all modules with tasks, and tell ``on_after_configure`` and ``on_after_finalize``."""
+        first, self.finalized = not self.finalized, True
+        if first:
+            self.on_configure.send(self)
+            self.on_after_configure.send(self, source=self.conf)
+        super().finalize()
+        if first:
+            self.on_after_finalize.send(self)
+
+    def add_periodic_task(
+        self,
+        schedule: Any,
+        sig: Any,
+        args: Any = (),
+        kwargs: Any = None,
+        name: str | None = None,
+        **options: Any,
+    ) -> str:
+        """Add an entry to the setting beat_schedule. Returns its name."""
+        sig = sig.clone(args, kwargs or {})
+        name = name or repr(sig)
+        entry = {"task": sig.task, "schedule": schedule, "args": sig.args, "kwargs": sig.kwargs}
+        entry["options"] = {**sig.options, **options}
+        self.conf.beat_schedule = {**(self.conf.beat_schedule or {}), name: entry}
+        return name
+
+    # -- connections
+
+    def connection_for_write(self, url: str | None = None, **unused: Any) -> Connection:
+        """The way to the broker as an object, to check that it is there: ``connection.ensure_connection()``."""
+        return Connection(self, url)
+
+    connection_for_read = connection_for_write
+    connection = connection_for_write
+    connection_or_acquire = connection_for_write
+
+    # -- running
+
+    def start(self, argv: Sequence[str] | None = None) -> None:
+        """Run the command line: ``app.start(["worker", "-l", "info"])``."""
+        state = Globals()
+        state.given = self
+        main.main(args=list(sys.argv[1:] if argv is None else argv), obj=state, standalone_mode=False)
+
+    def worker_main(self, argv: Sequence[str] | None = None) -> None:
+        """``start()`` for a worker: ``app.worker_main(["worker", "-c", "2"])``."""
+        argv = list(sys.argv[1:] if argv is None else argv)
+        if "worker" not in argv:
+            raise ValueError(
+                "The worker sub-command must be specified in argv: app.worker_main(['worker', ...])."
+            )
+        self.start(argv)
+
+    def worker_notices(self) -> list[str]:
+        """Early acknowledgement, unless it was asked for; boot steps, which are not run."""
+        notices = [_EARLY] if self.conf.source("task_acks_late") == "defaults" else []
+        if any(self.steps.values()):
+            notices.append(
+                "app.steps holds boot steps, which are not run here. Use the signals worker_init and worker_ready."
+            )
+        return notices
+
+    # -- odds and ends
+
+    def set_current(self) -> None:
+        """Make it what ``current_app`` means in this thread."""
+        context.state.local.set(self)
+
+    @property
+    def current_worker_task(self) -> Task[..., Any] | None:
+        """The task that runs here."""
+        return self.current_task
+
+    @property
+    def oid(self) -> str:
+        """An id of this app in this process."""
+        return f"{os.getpid()}-{id(self):x}"
+
+    def either(self, default_key: str, *defaults: Any) -> Any:
+        """The first of `defaults` that is not None, else the setting `default_key`."""
+        return next((value for value in defaults if value is not None), self.conf.get(default_key))
+
+    def select_queues(self, queues: Iterable[str] | None = None) -> None:
+        """Consume only these queues."""
+        self.amqp.queues.select(queues)
+
+    def bugreport(self) -> str:
+        """What to write into a bug report."""
+        where = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+        return f"umbel:{__version__} (as celery) {where}\n{self.conf.humanize()}"
+
+
+class Loader:
+    """``app.loader``, for programs that have the tasks imported themselves."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def import_default_modules(self) -> None:
+        """Import all modules with tasks."""
+        self._app.finalize()
+
+    def import_task_module(self, module: str) -> Any:
+        """Import one."""
+        return importlib.import_module(module)
+
+    import_module = import_from_cwd = import_task_module
+
+
+def make_default() -> Celery:
+    """The app of a program that has none."""
+    return Celery("default", set_as_current=False)
+
+
+def _class_of(given: Any) -> Any:
+    if isinstance(given, str):
+        module, _, name = given.replace(":", ".").rpartition(".")
+        given = getattr(importlib.import_module(module), name)
+    return given or CeleryTask

@@ -1,0 +1,7 @@
+"""Exceptions."""
+
+from __future__ import annotations
+
+from umbel.errors import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
+
+__all__ = ["SoftTimeLimitExceeded", "TimeLimitExceeded", "WorkerLostError"]
