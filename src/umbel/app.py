@@ -19,6 +19,7 @@ from umbel.codecs.results import encode_result
 from umbel.config import Config
 from umbel.connections import Connections, broker_options, store_options
 from umbel.context import Request
+from umbel.control import Control
 from umbel.core.outcome import FAILURE, ResultMeta
 from umbel.discovery import import_related, script_module
 from umbel.eager import arun_eagerly, run_eagerly
@@ -377,6 +378,11 @@ class Umbel(Workflows):
     def GroupResult(self) -> type[GroupResult]:
         """The class of the results of this app's groups: ``app.GroupResult.restore(id)`` finds one that was saved."""
         return GroupResult.of_app(self)
+
+    @cached_property
+    def control(self) -> Control:
+        """Remote control of the workers."""
+        return Control(self)
 
     def result_from_tuple(self, form: Any) -> Any:
         """The result of which ``as_tuple()`` has made `form`."""

@@ -132,6 +132,15 @@ class Config:
         self._load()
         return {n: v for n, v in self._values.items() if with_defaults or self.source(n) != "default"}
 
+    def shown(self) -> dict[str, Any]:
+        """The settings that were given, for others to see: JSON can hold them, and secrets are masked."""
+        shown = {}
+        for name, value in self.table().items():
+            plain = isinstance(value, bool | int | float | str | type(None))
+            hidden = name in SETTINGS and SETTINGS[name].secret and value
+            shown[name] = "***" if hidden else value if plain else repr(value)
+        return shown
+
     def inert(self) -> list[str]:
         """Names of settings that were given but that Umbel recognises without acting on them."""
         acting = {setting.name for setting in ACTING}

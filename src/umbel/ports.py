@@ -41,6 +41,7 @@ __all__ = [
     "Receipt",
     "Record",
     "Release",
+    "Remote",
     "ResultStore",
     "Retry",
     "Settlement",
@@ -277,6 +278,38 @@ class Signal(msgspec.Struct, kw_only=True):
 
 
 # ---------------------------------------------------------------------------------------------- interfaces
+
+
+@runtime_checkable
+class Remote(Protocol):
+    """Of a broker that carries Celery's remote control: commands to all workers, and their replies.
+
+    Messages are as they travel. `box` is the name that both sides agree on (``celery.pidbox``). All of it may lose.
+    """
+
+    async def broadcast(self, box: str, message: bytes) -> None:
+        """Send a command to every worker that listens now."""
+        ...
+
+    async def commands(self, box: str) -> AsyncIterator[bytes]:
+        """The commands, as they come. When it has returned, none that is sent from then on is missed."""
+        ...
+
+    async def reply(self, box: str, address: str, message: bytes) -> None:
+        """Answer to whoever asked for it at `address`; forgotten if it is not fetched within a minute."""
+        ...
+
+    async def expect(self, box: str, address: str) -> None:
+        """Let workers answer to `address`."""
+        ...
+
+    async def replies(self, box: str, address: str) -> list[bytes]:
+        """The answers that have come since the last time."""
+        ...
+
+    async def dismiss(self, box: str, address: str) -> None:
+        """No more answers are wanted there."""
+        ...
 
 
 @runtime_checkable

@@ -82,6 +82,7 @@ LAYERS: dict[str, Layer] = {
             "config",
             "connections",
             "context",
+            "control",
             "discovery",
             "eager",
             "execution",

@@ -34,6 +34,8 @@ COMMANDS = {
     "call": Lazy("umbel.cli.calls", "call", "Send a task by its name."),
     "result": Lazy("umbel.cli.calls", "result", "Print the result of a call."),
     "status": Lazy("umbel.cli.nodes", "status", "Show the workers that are alive."),
+    "inspect": Lazy("umbel.cli.remote", "inspect", "Ask the workers."),
+    "control": Lazy("umbel.cli.remote", "control", "Tell the workers what to do."),
     "health": Lazy("umbel.cli.health", "health", "Check that workers fetch; for probes."),
     "list": Lazy("umbel.cli.listing", "list_", "List queues, messages or workers."),
     "purge": Lazy("umbel.cli.purge", "purge", "Delete the messages that wait in queues."),
@@ -156,10 +158,8 @@ class Command(_Common):
 
 _CELERYS = {
     "beat": "Periodic tasks come in a later version. Until then let cron run: umbel -A PROJECT call TASK.",
-    "inspect": "Look with: umbel status (workers), umbel list held (what runs), umbel list scheduled.",
-    "control": "Remote control comes in a later version. Workers obey signals: TERM warm, QUIT cold, HUP restart.",
     "events": "Events come in a later version. Look with: umbel status, umbel list queues.",
-    "flower": "Flower needs events and remote control, which come in a later version. Look with: umbel status.",
+    "flower": "Flower needs events, which come in a later version. Look with: umbel status, umbel inspect.",
     "multi": "Let systemd, supervisord or a container run each worker; docs/guides/deployment.md shows how.",
     "migrate": "Point both at the same broker: the messages are the same.",
     "upgrade": "Old names of settings are understood, with a warning that says the new one.",

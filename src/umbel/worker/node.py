@@ -21,6 +21,7 @@ from umbel.ports import (
     Signal,
 )
 from umbel.worker.connection import Connection
+from umbel.worker.control import Commands
 from umbel.worker.crew import IDLE_SECONDS, Child, Crew
 from umbel.worker.deadlines import Deadlines
 from umbel.worker.deaths import Deaths
@@ -49,6 +50,8 @@ BACKLOG = 2000
 TICK = 0.020
 LINGER_SECONDS = 0.2
 """How long the connection of a dead child may stay open. It does where a process that the task forked has inherited it."""
+LISTEN_SECONDS = 1.0
+"""How long a worker that is ready otherwise waits until it hears commands, before it says so."""
 FLUSH_SECONDS = 10.0
 """How long a shutdown waits for the broker to take the last endings."""
 
@@ -76,6 +79,9 @@ class Node:
         self.kill: Callable[[Child], None] = Child.kill
         """How a child is killed."""
         self.on_ready: Callable[[], None] = lambda: None
+        self.shut_down: Callable[[], None] = self.stop
+        """How the whole worker is ended."""
+        self.commands = Commands(self, "celery.pidbox", dict)
         self._upkeep = Upkeep(settings, broker, store, judge.known_tasks())
         self._presence = Presence(
             settings,
@@ -129,8 +135,11 @@ class Node:
             asyncio.create_task(self._upkeep.run(), name="upkeep"),
             asyncio.create_task(self._presence.announce(), name="announce"),
             asyncio.create_task(self._presence.listen(), name="signals"),
+            asyncio.create_task(self.commands.run(), name="commands"),
         ]
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.commands.listening.wait(), LISTEN_SECONDS)
         if not self._stop.is_set():
             self.on_ready()
         clean = False
@@ -417,9 +426,13 @@ class Node:
     def _heed(self, hint: Signal) -> None:
         self._upkeep.heed(hint)
         if hint.kind == "revoke":
-            for task_id in hint.ids:
-                if (held := self.inflight.find(task_id)) is not None:
-                    self._revoke(held, terminate=bool(hint.options.get("terminate")))
+            self.revoke(hint.ids, terminate=bool(hint.options.get("terminate")))
+
+    def revoke(self, task_ids: Iterable[str], *, terminate: bool) -> None:
+        """End those of these calls that are here: what waits, and with `terminate` what runs."""
+        for task_id in task_ids:
+            if (held := self.inflight.find(task_id)) is not None:
+                self._revoke(held, terminate=terminate)
 
     def _revoke(self, held: Held, *, terminate: bool) -> None:
         if held in self.crew.buffer:

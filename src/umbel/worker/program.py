@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import logging
 import os
+import signal
 import socket
 import sys
 import time
@@ -20,6 +21,7 @@ from umbel.routing import consumed_queues
 from umbel.worker import limits, link
 from umbel.worker.banner import render_banner
 from umbel.worker.child import serve
+from umbel.worker.control import Commands
 from umbel.worker.crew import Child
 from umbel.worker.eventloop import loop_factory
 from umbel.worker.heartbeat import beat
@@ -301,6 +303,10 @@ async def _node_main(
 ) -> None:
     node = Node(settings, broker, store, judge, Journal())
     node.on_ready = lambda: logger.info("%s ready.", settings.name)
+    # The supervisor, which would start another node in the place of one that ends by itself.
+    node.shut_down = lambda: os.kill(os.getppid(), signal.SIGTERM)
+    conf = judge.conf
+    node.commands = Commands(node, f"{conf.control_exchange}.pidbox", conf.shown)
     loop = asyncio.get_running_loop()
 
     def readable() -> None:

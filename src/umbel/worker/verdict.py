@@ -82,6 +82,7 @@ class Judge:
         self._follow = FollowUps(app)
         self._joining = Joining(app, self._follow, self._records, in_child=False)
         self._accept = frozenset(app.conf.accept_content)
+        self.conf = app.conf
         self._facts: dict[str, Facts] = {name: self._learn(task) for name, task in app.tasks.items()}
         self._guessed: dict[str, Facts] = {}
         self._accepted_types: dict[str, bool] = {}

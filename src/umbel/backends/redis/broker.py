@@ -16,6 +16,7 @@ from umbel.backends.redis.address import Address
 from umbel.backends.redis.keys import Keys
 from umbel.backends.redis.options import Options
 from umbel.backends.redis.presence import read_nodes
+from umbel.backends.redis.remote import Pidbox
 from umbel.backends.redis.scripts import (
     CLAIM,
     DEPTH,
@@ -65,7 +66,7 @@ _HINTS = 10_000
 """Signals kept for a reader who is slow; the oldest are dropped then."""
 
 
-class RedisBroker:
+class RedisBroker(Pidbox):
     """See ``umbel.ports.Broker``."""
 
     caps = Capabilities(name="Redis", celery_wire=True)

@@ -20,7 +20,6 @@ from umbel.config import Config
 from umbel.contrib.celery.amqp import Amqp
 from umbel.contrib.celery.config import CeleryConfig
 from umbel.contrib.celery.connection import Connection
-from umbel.contrib.celery.control import Control
 from umbel.contrib.celery.models import with_models
 from umbel.contrib.celery.task import CeleryTask
 from umbel.signals import Signal
@@ -67,7 +66,6 @@ class Celery(Umbel):
         self.user_options: dict[str, set[Any]] = defaultdict(set)
         self.finalized = False
         self.amqp = Amqp(self)
-        self.control = Control(self)
         self.loader = Loader(self)
         if arguments.get("config_source") is not None:
             self.config_from_object(arguments["config_source"])

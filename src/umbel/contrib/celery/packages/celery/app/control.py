@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from umbel.contrib.celery.control import Control, Inspect
+from umbel.control import Control, Inspect
 
 __all__ = ["Control", "Inspect"]
