@@ -244,6 +244,14 @@ class Control:
 
     discard_all = purge
 
+    def enable_events(self, destination: Any = None, **options: Any) -> Any:
+        """Let the workers publish events."""
+        return self.broadcast("enable_events", destination=destination, **options)
+
+    def disable_events(self, destination: Any = None, **options: Any) -> Any:
+        """Let them stop it."""
+        return self.broadcast("disable_events", destination=destination, **options)
+
     def rate_limit(self, task_name: str, rate_limit: Any, destination: Any = None, **options: Any) -> Any:
         """Change the rate limit of a task in workers of Celery; Umbel's answer with an error."""
         return self.broadcast(

@@ -311,6 +311,10 @@ class Remote(Protocol):
         """No more answers are wanted there."""
         ...
 
+    async def emit(self, exchange: str, routing_key: str, message: bytes) -> None:
+        """Publish an event for whoever listens now."""
+        ...
+
 
 @runtime_checkable
 class Broker(Protocol):

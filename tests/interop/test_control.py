@@ -71,7 +71,9 @@ def test_celery_revokes_what_waits_for_umbel(
     finally:
         for gate in gates:
             place.open(gate)
-    assert celery(f"(outcome(app.AsyncResult({task_id!r})), app.AsyncResult({task_id!r}).state)[1]") == "REVOKED"
+    assert (
+        celery(f"(outcome(app.AsyncResult({task_id!r})), app.AsyncResult({task_id!r}).state)[1]") == "REVOKED"
+    )
 
 
 def test_celery_terminates_what_runs_in_umbel(
@@ -80,7 +82,9 @@ def test_celery_terminates_what_runs_in_umbel(
     task_id = celery(f"wait.delay({fresh!r}).id")
     place.arrived(fresh)
     celery(f"app.control.revoke({task_id!r}, terminate=True, signal='SIGKILL')")
-    assert celery(f"(outcome(app.AsyncResult({task_id!r})), app.AsyncResult({task_id!r}).state)[1]") == "REVOKED"
+    assert (
+        celery(f"(outcome(app.AsyncResult({task_id!r})), app.AsyncResult({task_id!r}).state)[1]") == "REVOKED"
+    )
 
 
 def test_what_umbel_cannot_do_is_an_error_and_not_silence(

@@ -32,6 +32,8 @@ CONTROL = {
     "revoke": "ID…: these calls must not run.",
     "terminate": "[SIGNAL] ID…: nor go on running.",
     "shutdown": "End what runs, and stop.",
+    "enable_events": "Publish events.",
+    "disable_events": "Publish none.",
     "rate_limit": "TASK RATE: of Celery's workers.",
     "time_limit": "TASK SOFT [HARD]: of Celery's workers.",
     "pool_grow": "[N]: of Celery's workers.",

@@ -25,7 +25,6 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL")
 
 # Options of `celery worker` that change nothing here, so that a command line can move over unread.
 _INERT = (
-    click.Option(["-E", "--task-events"], is_flag=True),
     click.Option(["-O", "--optimization"]),
     click.Option(["--prefetch-multiplier"], type=int),
     click.Option(["--disable-prefetch"], is_flag=True),
@@ -158,6 +157,9 @@ def _level(ctx: click.Context, param: click.Parameter, value: str) -> str:
     help="Lines for people, or one JSON object a line.",
 )
 @click.option("--autoreload", is_flag=True, help="Start anew when a source file changes. For development.")
+@click.option(
+    "-E", "--task-events", is_flag=True, help="Publish events for monitors, such as Flower (Redis)."
+)
 @click.option("--purge", is_flag=True, help="Delete what waits in the queues first. It cannot be undone.")
 @click.option(
     "--time-limit",
@@ -197,7 +199,7 @@ def worker(ctx: click.Context, /, pidfile: str | None, include: tuple[str, ...],
     SIGTERM or Ctrl-C: running tasks may finish; a second one, or SIGQUIT, interrupts them and hands them back.
     SIGHUP starts the worker anew.
 
-    Of `celery worker` these options are accepted and change nothing: -E, -O, -S, --prefetch-multiplier,
+    Of `celery worker` these options are accepted and change nothing: -O, -S, --prefetch-multiplier,
     --disable-prefetch, --without-gossip, --without-mingle, --without-heartbeat, --heartbeat-interval,
     --pool-start-method.
     """

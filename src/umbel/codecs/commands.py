@@ -1,4 +1,4 @@
-"""The messages of Celery's remote control: kombu's envelope around a command, and around a reply. JSON only."""
+"""The messages of Celery's remote control and its events: kombu's envelope around a command, a reply, an event. JSON only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ import msgspec
 from umbel.errors import DecodeError
 from umbel.ids import new_id
 
-__all__ = ["Command", "read_command", "read_reply", "write_command", "write_reply"]
+__all__ = [
+    "Command",
+    "read_command",
+    "read_event",
+    "read_reply",
+    "write_command",
+    "write_event",
+    "write_reply",
+]
 
 
 class Command(msgspec.Struct, kw_only=True):
@@ -41,6 +49,20 @@ def write_reply(command: Command, box: str, answer: Any) -> bytes:
     """`answer` to `command`, as it is sent. Raises TypeError when JSON cannot hold it."""
     address = str((command.reply_to or {}).get("routing_key", ""))
     return _envelope(answer, {"ticket": command.ticket, "clock": 1}, f"reply.{box}", address)
+
+
+def write_event(body: Any, exchange: str, routing_key: str, hostname: str) -> bytes:
+    """An event as it is published, or several: a dict, or a list of them."""
+    return _envelope(body, {"hostname": hostname}, exchange, routing_key)
+
+
+def read_event(message: bytes) -> list[dict[str, Any]]:
+    """The events of a message. Raises DecodeError."""
+    body, _ = _opened(message)
+    events = body if isinstance(body, list) else [body]
+    if not all(isinstance(event, dict) and isinstance(event.get("type"), str) for event in events):
+        raise DecodeError("A message of events holds something else; it is ignored.")
+    return events
 
 
 def _envelope(body: Any, headers: dict[str, Any], exchange: str, routing_key: str) -> bytes:

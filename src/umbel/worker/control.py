@@ -44,8 +44,6 @@ _NOT_HERE = {
     "autoscale": "the number of processes is fixed",
     "add_consumer": "the queues are fixed; start the worker with another -Q",
     "cancel_consumer": "the queues are fixed; start the worker with another -Q",
-    "enable_events": "events are not in this version",
-    "disable_events": "events are not in this version",
     "revoke_by_stamped_headers": "revoking by stamps is not in this version; revoke by id",
 }
 
@@ -257,8 +255,16 @@ class Commands:
         logger.warning("Told to shut down by remote control.")
         self._node.shut_down()
 
+    def do_enable_events(self) -> dict[str, str]:
+        changed = self._node.events.enable()
+        return {"ok": "task events enabled" if changed else "task events already enabled"}
+
+    def do_disable_events(self) -> dict[str, str]:
+        changed = self._node.events.disable()
+        return {"ok": "task events disabled" if changed else "task events already disabled"}
+
     def do_heartbeat(self) -> None:
-        """Events are not in this version."""
+        """It beats anyway, while events are on."""
 
     def do_election(self, **unused: Any) -> None:
         """There is nothing to elect."""

@@ -130,7 +130,7 @@ class Fetcher:
             if facts is None:  # protocol 1: only the child can read its limits
                 held.report_begin = True
             else:
-                held.report_begin = facts.reports_begin or _has_hard_limit(frame)
+                held.report_begin = facts.reports_begin or _has_hard_limit(frame) or self._journal.tells
                 if not facts.acks_late:
                     early.append(held)
                     continue

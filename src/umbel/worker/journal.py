@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
+from umbel.worker.events import Events
 from umbel.worker.inflight import Held
 from umbel.worker.ipc import Done
 from umbel.worker.verdict import Verdict
@@ -21,9 +22,18 @@ class Journal:
         self.counters: Counter[str] = Counter()
         self.started_at = time.time()
         self._info = logger.isEnabledFor(logging.INFO)
+        self.events: Events | None = None
+        """Tells monitors the same; None or off: nobody."""
+
+    @property
+    def tells(self) -> bool:
+        """Whether events are published."""
+        return self.events is not None and self.events.on
 
     def received(self, held: Held) -> None:
         """A delivery was admitted."""
+        if self.events is not None and self.events.on:
+            self.events.received(held)
         if self._info:
             frame = held.frame
             logger.info(
@@ -36,6 +46,8 @@ class Journal:
     def done(self, held: Held, done: Done) -> None:
         """A child reported an ending."""
         self.counters[done.ending] += 1
+        if self.events is not None and self.events.on:
+            self.events.done(held, done)
         if done.ending == "success":
             if self._info:
                 self._line(
@@ -65,6 +77,8 @@ class Journal:
     def ended(self, held: Held, ending: str, reason: str, verdict: Verdict) -> None:
         """The node itself ended a call."""
         self.counters[ending] += 1
+        if self.events is not None and self.events.on:
+            self.events.ended(held, ending, reason)
         frame = held.frame
         level = logging.INFO if ending in ("revoked", "expired") else logging.ERROR
         logger.log(

@@ -26,6 +26,7 @@ from umbel.worker.crew import IDLE_SECONDS, Child, Crew
 from umbel.worker.deadlines import Deadlines
 from umbel.worker.deaths import Deaths
 from umbel.worker.endings import Endings
+from umbel.worker.events import Events
 from umbel.worker.fetcher import Fetcher
 from umbel.worker.health import Health
 from umbel.worker.inflight import Held, Inflight
@@ -82,6 +83,15 @@ class Node:
         self.shut_down: Callable[[], None] = self.stop
         """How the whole worker is ended."""
         self.commands = Commands(self, "celery.pidbox", dict)
+        self.events = journal.events = Events(
+            broker,
+            settings.name,
+            exchange=settings.event_exchange,
+            active=self.crew.busy,
+            processed=lambda: sum(journal.counters.values()),
+        )
+        if settings.send_events:
+            self.events.enable()
         self._upkeep = Upkeep(settings, broker, store, judge.known_tasks())
         self._presence = Presence(
             settings,
@@ -136,6 +146,7 @@ class Node:
             asyncio.create_task(self._presence.announce(), name="announce"),
             asyncio.create_task(self._presence.listen(), name="signals"),
             asyncio.create_task(self.commands.run(), name="commands"),
+            asyncio.create_task(self.events.run(), name="events"),
         ]
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         with contextlib.suppress(TimeoutError):
@@ -153,6 +164,7 @@ class Node:
             for job in [stopping, *jobs]:
                 job.cancel()
             await asyncio.gather(stopping, *jobs, return_exceptions=True)
+            await self.events.leave()
             await self._connection.close(clean=clean)
 
     def _make_fetcher(self) -> Fetcher:
@@ -282,6 +294,8 @@ class Node:
         if held is None:
             return
         held.began = time.time()
+        if self.events.on:
+            self.events.started(held)
         if report.payload is not None and not held.lease_lost:
             self.settler.record(
                 Record(task_id=held.frame.task_id, state="STARTED", payload=report.payload, ttl=report.ttl)

@@ -34,6 +34,8 @@ class WorkerOptions(msgspec.Struct, kw_only=True, frozen=True):
     max_tasks_per_child: int | None = None
     max_memory_per_child: int | None = None
     banner: bool = True
+    task_events: bool = False
+    """Publish events (``-E``)."""
     health: str | None = None
     """Where ``/live`` and ``/ready`` are served: ``port`` or ``host:port``."""
     limits: Limits = LIMITS

@@ -250,6 +250,8 @@ class Program:
             dead_letter_expires=conf.dead_letter_expires,
             dead_letter_limit=conf.dead_letter_limit,
             connect_attempts=_attempts(conf),
+            send_events=self.options.task_events or conf.worker_send_task_events,
+            event_exchange=conf.event_exchange,
             limits=self.options.limits,
         )
         judge = Judge(self.app, self.name)

@@ -32,5 +32,8 @@ class NodeSettings(msgspec.Struct, kw_only=True, frozen=True):
     """Of each queue; None: any number."""
     connect_attempts: int | None = None
     """How often the first connection is tried before the worker gives up; None: for ever."""
+    send_events: bool = False
+    """Events are published from the start, and not only when somebody asks for them."""
+    event_exchange: str = "celeryev"
     limits: Limits = LIMITS
     """From when on silence is a fault."""

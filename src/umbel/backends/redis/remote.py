@@ -68,6 +68,9 @@ class Pidbox:
 
         return listen()
 
+    async def emit(self, exchange: str, routing_key: str, message: bytes) -> None:
+        await self._server.call("PUBLISH", f"{self._channel(exchange)}/{routing_key}", message)
+
     async def reply(self, box: str, address: str, message: bytes) -> None:
         key = self._replies(box, address)
         await self._server.calls([("LPUSH", key, message), ("EXPIRE", key, _KEPT_SECONDS)])
