@@ -30,6 +30,7 @@ from umbel.middleware import SendMiddleware
 from umbel.options import TASK_OPTIONS, refuse_unknown
 from umbel.places import calling_file, default_database_path, prepare_directory
 from umbel.ports import Broker, Record, ResultStore
+from umbel.receiving import Events
 from umbel.registry import Tasks
 from umbel.result import AsyncResult as Result
 from umbel.result import EagerResult
@@ -383,6 +384,11 @@ class Umbel(Workflows):
     def control(self) -> Control:
         """Remote control of the workers."""
         return Control(self)
+
+    @cached_property
+    def events(self) -> Events:
+        """The events of the workers."""
+        return Events(self)
 
     def result_from_tuple(self, form: Any) -> Any:
         """The result of which ``as_tuple()`` has made `form`."""

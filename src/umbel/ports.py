@@ -315,6 +315,10 @@ class Remote(Protocol):
         """Publish an event for whoever listens now."""
         ...
 
+    async def events(self, exchange: str) -> AsyncIterator[bytes]:
+        """The events, as they come. When it has returned, none that is published from then on is missed."""
+        ...
+
 
 @runtime_checkable
 class Broker(Protocol):

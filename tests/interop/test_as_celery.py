@@ -228,6 +228,26 @@ def test_a_worker_of_the_session(celery_session_app, celery_session_worker):
     assert (add.s(1, 2) | add.s(3)).delay().get(timeout=20) == 6
 
 
+def test_a_manager(celery_session_app, celery_session_worker):
+    from celery.contrib.testing.manager import Manager
+
+    @celery_session_app.task(name="slow")
+    def slow():
+        import time
+
+        time.sleep(1.5)
+        return "done"
+
+    manager = Manager(celery_session_app)
+    result = slow.delay()
+    manager.assert_accepted([result.id])
+    assert manager.join(result) == "done"
+    manager.wait_until_idle()
+    assert celery_session_app.backend.get_state(result.id) == "SUCCESS"
+    celery_session_app.backend.store_result("own", 3, "SUCCESS")
+    assert celery_session_app.AsyncResult("own").get() == 3
+
+
 @pytest.mark.celery(task_always_eager=True)
 def test_settings_of_one_test(celery_app):
     @celery_app.task(name="eager")
@@ -251,4 +271,4 @@ def test_celerys_fixtures(place: Place, tmp_path: pathlib.Path) -> None:
         cwd=tmp_path,
         env={"FIX_REDIS": place.broker},
     )
-    assert "3 passed" in said
+    assert "4 passed" in said

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
+
+import pytest
 
 from interop import harness
 from interop.harness import CeleryClient, Place
+from interop.umbel_side import make_app
+from umbel import Umbel, errors
 
 LISTEN = """
 import threading
@@ -98,3 +103,47 @@ def test_events_are_switched_on_and_off_by_command(place: Place, fresh: str) -> 
             assert client("wait_for('worker-offline')") is True
     finally:
         client.close()
+
+
+def test_umbel_receives_what_celery_publishes(place: Place, fresh: str) -> None:
+    """Of Celery's worker, and of a program of one's own."""
+    app, name = make_app(place.broker, place.backend, fresh), f"celery-{fresh}@interop"
+    state, seen = app.events.State(), []
+    ended, shipped = threading.Event(), threading.Event()
+    result = app.AsyncResult("not-yet")
+
+    def heard(event: dict[str, Any]) -> None:
+        state.event(event)
+        seen.append(event)
+        if event["type"] == "order-shipped" and event["number"] == 3:
+            shipped.set()
+        if event["type"] == "task-succeeded" and state.tasks[result.id].info(["name"]):
+            ended.set()
+
+    receiver = app.events.Receiver(handlers={"*": heard})
+    thread = threading.Thread(target=receiver.capture, kwargs={"limit": None, "timeout": None}, daemon=True)
+    with harness.celery_worker(place, fresh, worker_send_task_events=True):
+        thread.start()
+        try:
+            for _ in range(harness.PATIENCE):
+                result = app.tasks["jobs.add"].delay(1, 2)
+                if ended.wait(1):  # at the first time the subscription may not stand yet
+                    break
+            app.events.Dispatcher().send("order-shipped", number=3)
+            assert shipped.wait(harness.PATIENCE)
+        finally:
+            receiver.should_stop = True
+            thread.join(harness.PATIENCE)
+    assert ended.is_set(), seen
+    task = state.tasks[result.id]
+    assert (task.state, task.ready) == ("SUCCESS", True)
+    assert task.info(["name", "result"]) == {"name": "jobs.add", "result": "3"}
+    assert task.worker is not None
+    assert task.worker.hostname == name
+    assert state.task_types() == ["jobs.add"]
+    assert [uuid for uuid, _ in state.tasks_by_worker(name, limit=1)] == [result.id]
+
+
+def test_where_there_are_no_events_is_an_error() -> None:
+    with pytest.raises(errors.CapabilityError, match="carries no events"):
+        Umbel("none", broker="memory://", set_as_current=False).events.Receiver().capture()

@@ -36,6 +36,7 @@ COMMANDS = {
     "status": Lazy("umbel.cli.nodes", "status", "Show the workers that are alive."),
     "inspect": Lazy("umbel.cli.remote", "inspect", "Ask the workers."),
     "control": Lazy("umbel.cli.remote", "control", "Tell the workers what to do."),
+    "events": Lazy("umbel.cli.events", "events", "Print the events of the workers as they come."),
     "health": Lazy("umbel.cli.health", "health", "Check that workers fetch; for probes."),
     "list": Lazy("umbel.cli.listing", "list_", "List queues, messages or workers."),
     "purge": Lazy("umbel.cli.purge", "purge", "Delete the messages that wait in queues."),
@@ -158,8 +159,7 @@ class Command(_Common):
 
 _CELERYS = {
     "beat": "Periodic tasks come in a later version. Until then let cron run: umbel -A PROJECT call TASK.",
-    "events": "Events come in a later version. Look with: umbel status, umbel list queues.",
-    "flower": "Flower needs events, which come in a later version. Look with: umbel status, umbel inspect.",
+    "flower": "Run Celery's: celery --broker=URL flower. On Redis it sees workers that publish events (-E).",
     "multi": "Let systemd, supervisord or a container run each worker; docs/guides/deployment.md shows how.",
     "migrate": "Point both at the same broker: the messages are the same.",
     "upgrade": "Old names of settings are understood, with a warning that says the new one.",

@@ -16,8 +16,8 @@ from umbel.backends.redis.subscriptions import Subscriptions
 __all__ = ["Pidbox"]
 
 _KEPT_SECONDS = 60
-_MOST = 1000
-"""Commands that wait to be looked at; older ones are lost when more come."""
+_MOST = 10_000
+"""Commands or events that wait to be looked at; older ones are lost when more come."""
 _SEPARATOR = "\x06\x16"
 
 
@@ -45,6 +45,12 @@ class Pidbox:
         await self._server.call("PUBLISH", self._channel(box), message)
 
     async def commands(self, box: str) -> AsyncIterator[bytes]:
+        return await self._published(self._channel(box))
+
+    async def events(self, exchange: str) -> AsyncIterator[bytes]:
+        return await self._published(f"{self._channel(exchange)}/*")
+
+    async def _published(self, channel: str) -> AsyncIterator[bytes]:
         inbox: deque[bytes] = deque(maxlen=_MOST)
         bell = asyncio.Event()
 
@@ -53,7 +59,7 @@ class Pidbox:
                 inbox.append(payload)
                 bell.set()
 
-        subscriptions, channel = self._listening(), self._channel(box)
+        subscriptions = self._listening()
         await subscriptions.add([channel], heard)
 
         async def listen() -> AsyncIterator[bytes]:

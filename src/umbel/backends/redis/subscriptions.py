@@ -18,8 +18,15 @@ Listener = Callable[[str, bytes | None], None]
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 
 
+def _commands(command: str, names: Collection[str]) -> list[tuple[str, list[str]]]:
+    """Channels by name, and patterns, which end with a star, apart."""
+    patterns = [name for name in names if name.endswith("*")]
+    plain = [name for name in names if not name.endswith("*")]
+    return [(c, n) for c, n in ((command, plain), (f"P{command}", patterns)) if n]
+
+
 class Subscriptions:
-    """Channels of one server. Reconnects by itself, and tells every listener that there was a gap."""
+    """Channels of one server; a name that ends with a star is a pattern. Reconnects by itself, and tells every listener that there was a gap."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -51,7 +58,8 @@ class Subscriptions:
                     self._awaited.pop(channel, None)
                     silent.append(channel)
         if silent and self._wire is not None and self._wire.alive:
-            self._wire.post("UNSUBSCRIBE", *silent)
+            for command, names in _commands("UNSUBSCRIBE", silent):
+                self._wire.post(command, *names)
 
     async def close(self) -> None:
         """Let go of the connection and of all listeners."""
@@ -78,8 +86,8 @@ class Subscriptions:
                 fresh = [channel for channel in channels if channel not in self._awaited]
                 for channel in fresh:
                     self._awaited[channel] = loop.create_future()
-                if fresh:
-                    self._wire.post("SUBSCRIBE", *fresh)
+                for command, names in _commands("SUBSCRIBE", fresh):
+                    self._wire.post(command, *names)
             if self._keeper is None:
                 self._keeper = loop.create_task(self._keep(), name="umbel-redis-subscriptions")
             await self._confirmed(
@@ -109,10 +117,10 @@ class Subscriptions:
         if not isinstance(push, list) or len(push) < 3:
             return
         kind, channel = push[0], push[1].decode() if isinstance(push[1], bytes) else ""
-        if kind == b"message":
+        if kind in (b"message", b"pmessage"):
             for listener in tuple(self._listeners.get(channel, ())):
-                listener(channel, push[2])
-        elif kind == b"subscribe":
+                listener(channel, push[-1])
+        elif kind in (b"subscribe", b"psubscribe"):
             future = self._awaited.get(channel)
             if future is not None and not future.done():
                 future.set_result(None)

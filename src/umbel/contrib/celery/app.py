@@ -18,6 +18,7 @@ from umbel.app import Umbel
 from umbel.cli.base import Globals, main
 from umbel.config import Config
 from umbel.contrib.celery.amqp import Amqp
+from umbel.contrib.celery.backend import Backend
 from umbel.contrib.celery.config import CeleryConfig
 from umbel.contrib.celery.connection import Connection
 from umbel.contrib.celery.models import with_models
@@ -67,6 +68,7 @@ class Celery(Umbel):
         self.finalized = False
         self.amqp = Amqp(self)
         self.loader = Loader(self)
+        self.backend = Backend(self)
         if arguments.get("config_source") is not None:
             self.config_from_object(arguments["config_source"])
 

@@ -1,0 +1,7 @@
+"""Tasks by name."""
+
+from __future__ import annotations
+
+from umbel.registry import Tasks as TaskRegistry
+
+__all__ = ["TaskRegistry"]

@@ -1,0 +1,7 @@
+"""What follows from events."""
+
+from __future__ import annotations
+
+from umbel.monitoring import State, Task, Worker
+
+__all__ = ["State", "Task", "Worker"]

@@ -1,0 +1,1 @@
+"""Loaders are not used."""
