@@ -18,14 +18,27 @@ Start = Callable[..., Worker]
 def test_it_starts_with_a_banner_and_ends_on_sigterm(project: Project, start_worker: Start) -> None:
     pidfile = project.folder / "worker.pid"
     worker = start_worker(
-        "-n", "one@%h", "-Q", "a,b", "-Q", "c", "-X", "b", "-E", "-O", "fair", "--pidfile", "worker.pid"
+        "-n",
+        "one@%h",
+        "-Q",
+        "a,b",
+        "-Q",
+        "c",
+        "-X",
+        "b",
+        "-E",
+        "-O",
+        "fair",
+        "--without-gossip",
+        "--pidfile",
+        "worker.pid",
     )
     worker.wait_for("ready")
     banner = worker.said
     for expected in ("one@", "tasks.add", "tasks.later", project.url, "1 (prefork)", ".> a\n", ".> c\n"):
         assert expected in banner
     assert ".> b\n" not in banner
-    assert "-E, -O are accepted for Celery's sake" in banner
+    assert "-O, --without-gossip are accepted for Celery's sake" in banner
     assert int(pidfile.read_text()) == worker.process.pid
 
     (node,) = project.ok("-A", "tasks", "status", "--json").json

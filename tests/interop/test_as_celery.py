@@ -228,6 +228,22 @@ def test_a_worker_of_the_session(celery_session_app, celery_session_worker):
     assert (add.s(1, 2) | add.s(3)).delay().get(timeout=20) == 6
 
 
+def test_a_task_is_aborted(celery_session_app, celery_session_worker):
+    from celery.contrib.abortable import AbortableAsyncResult, AbortableTask
+
+    @celery_session_app.task(name="patient", base=AbortableTask, bind=True)
+    def patient(self):
+        while not self.is_aborted():
+            pass
+        return "told"
+
+    result = patient.delay()
+    told = AbortableAsyncResult(result.id, app=celery_session_app)
+    assert not told.is_aborted()
+    told.abort()
+    assert result.get(timeout=20) == "told"
+
+
 def test_a_manager(celery_session_app, celery_session_worker):
     from celery.contrib.testing.manager import Manager
 
@@ -271,4 +287,4 @@ def test_celerys_fixtures(place: Place, tmp_path: pathlib.Path) -> None:
         cwd=tmp_path,
         env={"FIX_REDIS": place.broker},
     )
-    assert "4 passed" in said
+    assert "5 passed" in said

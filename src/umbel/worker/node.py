@@ -90,8 +90,10 @@ class Node:
             active=self.crew.busy,
             processed=lambda: sum(journal.counters.values()),
         )
-        if settings.send_events:
-            self.events.enable()
+        if settings.send_events and not self.events.enable():
+            logger.warning(
+                "%s carries no events: -E and worker_send_task_events have no effect.", broker.caps.name
+            )
         self._upkeep = Upkeep(settings, broker, store, judge.known_tasks())
         self._presence = Presence(
             settings,
