@@ -305,8 +305,15 @@ async def _node_main(
 ) -> None:
     node = Node(settings, broker, store, judge, Journal())
     node.on_ready = lambda: logger.info("%s ready.", settings.name)
-    # The supervisor, which would start another node in the place of one that ends by itself.
-    node.shut_down = lambda: os.kill(os.getppid(), signal.SIGTERM)
+    supervisor = os.getppid()
+
+    def shut_down() -> None:
+        # The supervisor, which would start another node in the place of one that ends by itself. If it has died, this node is
+        # about to notice, and its parent is a stranger.
+        if os.getppid() == supervisor:
+            os.kill(supervisor, signal.SIGTERM)
+
+    node.shut_down = shut_down
     conf = judge.conf
     node.commands = Commands(node, f"{conf.control_exchange}.pidbox", conf.shown)
     loop = asyncio.get_running_loop()
