@@ -305,15 +305,7 @@ async def _node_main(
 ) -> None:
     node = Node(settings, broker, store, judge, Journal())
     node.on_ready = lambda: logger.info("%s ready.", settings.name)
-    supervisor = os.getppid()
-
-    def shut_down() -> None:
-        # The supervisor, which would start another node in the place of one that ends by itself. If it has died, this node is
-        # about to notice, and its parent is a stranger.
-        if os.getppid() == supervisor:
-            os.kill(supervisor, signal.SIGTERM)
-
-    node.shut_down = shut_down
+    node.shut_down = _end_of_the_worker(os.getppid())
     conf = judge.conf
     node.commands = Commands(node, f"{conf.control_exchange}.pidbox", conf.shown)
     loop = asyncio.get_running_loop()
@@ -358,6 +350,17 @@ async def _node_main(
     finally:
         for task in serving if beating is None else (*serving, beating):
             task.cancel()
+
+
+def _end_of_the_worker(supervisor: int) -> Callable[[], None]:
+    """Ends the worker by way of its supervisor, which would start another node in the place of one that ends by itself."""
+
+    def shut_down() -> None:
+        # If it has died, this node is about to notice, and its parent is a stranger.
+        if os.getppid() == supervisor:
+            os.kill(supervisor, signal.SIGTERM)
+
+    return shut_down
 
 
 _PAUSE_OF_SERVICE = 5.0
