@@ -8,14 +8,36 @@ from __future__ import annotations
 
 import pathlib
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 from django.conf import settings
+from django.core.management import CommandError
+from django.test import TransactionTestCase
 from tests.servers import MariaServer, PostgresServer, heed_signals
 
 heed_signals()
+
+_flush = TransactionTestCase._fixture_teardown
+
+
+def _flush_patiently(case: TransactionTestCase) -> None:
+    """Empty the tables after a test, in spite of a thread or a worker of the test that is still on its last transaction.
+
+    A database that is locked, or a deadlock, would fail this test and, because pytest-django does not finish its clean-up then,
+    every one that follows it in this process.
+    """
+    for _ in range(9):
+        try:
+            return _flush(case)
+        except CommandError:
+            time.sleep(1)
+    return _flush(case)
+
+
+TransactionTestCase._fixture_teardown = _flush_patiently
 
 
 def _asked_for(items: list[pytest.Item]) -> set[str]:
