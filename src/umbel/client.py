@@ -21,6 +21,7 @@ from umbel.flow.launch import Launch
 from umbel.flow.signature import Signature
 from umbel.groups import result_of
 from umbel.ports import Outgoing
+from umbel.receiving import tell_sent
 from umbel.result import AsyncResult
 from umbel.signals import after_task_publish
 
@@ -203,6 +204,8 @@ class Client:
                 left = deadline.left()
         if self.on_sent is not None:
             self.on_sent()
+        if self._app.conf.task_send_sent_event:
+            portal.run(tell_sent(self._app, batch))
 
     async def asend(self, batch: Sequence[Outgoing], options: Options | None = None) -> None:
         """``send`` for coroutines, on any event loop."""
@@ -222,11 +225,13 @@ class Client:
                     await self._senders.run(partial(self._app.broker.send_now, batch, timeout=left or None))
                 else:
                     await portal.arun(self._send_on_portal(batch, left or None))
-                return
+                break
             except BrokerUnavailable as exc:
                 deadline = deadline or _Deadline(self._app.conf, options, begun)
                 await asyncio.sleep(deadline.pause_after(exc))
                 left = deadline.left()
+        if self._app.conf.task_send_sent_event:
+            await portal.arun(tell_sent(self._app, batch))
 
     async def _send_on_portal(self, batch: Sequence[Outgoing], timeout: float | None) -> None:
         broker, begun = self._app.broker, time.monotonic()

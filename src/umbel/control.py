@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from umbel import portal
+from umbel import portal, records
 from umbel.codecs.commands import Command, read_reply, write_command
 from umbel.errors import CapabilityError
 from umbel.ids import new_id
@@ -67,6 +67,10 @@ class Inspect:
             **who,
         }
 
+    def _request(self, command: str, **arguments: Any) -> dict[str, Any] | None:
+        """Ask for a command by its name, also one of the program's own (see ``umbel.panel``)."""
+        return self._ask(command, **arguments)
+
     def _ask(self, command: str, **arguments: Any) -> dict[str, Any] | None:
         answers = self._app.control.broadcast(command, arguments, reply=True, **self._options)
         merged: dict[str, Any] = {}
@@ -89,11 +93,12 @@ class Inspect:
         return self._ask("reserved")
 
     def scheduled(self, safe: bool | None = None) -> dict[str, Any] | None:
-        """The calls that workers of Celery keep until they are due. Those of Umbel keep none: they lie in the broker."""
+        """The calls that are due later. Workers of Celery tell of those that they keep; with Umbel they lie in the broker, and every worker
+        tells of those in its queues."""
         return self._ask("scheduled")
 
     def revoked(self) -> dict[str, Any] | None:
-        """The ids that workers of Celery remember as revoked. Umbel's are in the broker."""
+        """The ids of the calls that are revoked. Umbel's are in the broker, and every worker tells of all of them."""
         return self._ask("revoked")
 
     def registered(self, *taskinfoitems: str) -> dict[str, Any] | None:
@@ -121,6 +126,14 @@ class Inspect:
     def clock(self) -> dict[str, Any] | None:
         """Celery's logical clock. Umbel has none, and answers 1."""
         return self._ask("clock")
+
+    def hello(self, from_node: str, revoked: Any = None) -> dict[str, Any] | None:
+        """What workers of Celery tell each other at their start."""
+        return self._ask("hello", from_node=from_node, revoked=revoked)
+
+    def memsample(self) -> dict[str, Any] | None:
+        """The memory of each worker's node, in megabytes, as a text."""
+        return self._ask("memsample")
 
     def query_task(self, *ids: Any) -> dict[str, Any] | None:
         """For each worker the calls of these ids that it has: ``{id: ["active", {…}]}``."""
@@ -220,6 +233,20 @@ class Control:
         arguments["signal"] = str(signal or "SIGTERM")
         return self.broadcast("revoke", arguments, **options)
 
+    def revoke_by_stamped_headers(
+        self, headers: dict[str, Any], terminate: bool = False, signal: Any = None, **options: Any
+    ) -> Any:
+        """Calls with one of these stamps must not run; with `terminate` those that run are killed.
+
+        ``app.control.revoke_by_stamped_headers({"user": ["ann", "bob"]})``. It is kept as that of ``revoke`` is, and holds for calls that
+        are sent later too.
+        """
+        portal.run(records.revoke_stamped(self._app, headers, terminate))
+        if not self.reaches_celery:
+            return None
+        arguments = {"headers": headers, "terminate": terminate, "signal": str(signal or "SIGTERM")}
+        return self.broadcast("revoke_by_stamped_headers", arguments, **options)
+
     def terminate(self, task_id: str | Collection[str], signal: Any = None, **options: Any) -> Any:
         """``revoke`` of what runs."""
         return self.revoke(task_id, terminate=True, signal=signal, **options)
@@ -253,7 +280,10 @@ class Control:
         return self.broadcast("disable_events", destination=destination, **options)
 
     def rate_limit(self, task_name: str, rate_limit: Any, destination: Any = None, **options: Any) -> Any:
-        """Change the rate limit of a task in workers of Celery; Umbel's answer with an error."""
+        """Let each worker begin `task_name` no more often than that: ``"10/m"``, or 0 for as often as it comes.
+
+        It is kept in the memory of the workers. Those of Umbel know such limits only for programs that were written for Celery.
+        """
         return self.broadcast(
             "rate_limit", {"task_name": task_name, "rate_limit": rate_limit}, destination, **options
         )
@@ -266,26 +296,58 @@ class Control:
         destination: Any = None,
         **options: Any,
     ) -> Any:
-        """Change the time limits of a task in workers of Celery; Umbel's answer with an error."""
-        return self.broadcast(
-            "time_limit", {"task_name": task_name, "soft": soft, "hard": hard}, destination, **options
-        )
+        """Change the time limits of a task, in seconds, in the memory of the workers."""
+        arguments = {"task_name": task_name, "hard": hard, "soft": soft}
+        return self.broadcast("time_limit", arguments, destination, **options)
 
     def pool_grow(self, n: int = 1, destination: Any = None, **options: Any) -> Any:
-        """Add processes to workers of Celery; Umbel's answer with an error."""
+        """Let workers have `n` processes more."""
         return self.broadcast("pool_grow", {"n": n}, destination, **options)
 
     def pool_shrink(self, n: int = 1, destination: Any = None, **options: Any) -> Any:
-        """Remove processes from workers of Celery; Umbel's answer with an error."""
+        """Let workers have `n` processes fewer, when these have ended what they run."""
         return self.broadcast("pool_shrink", {"n": n}, destination, **options)
 
-    def add_consumer(self, queue: str, destination: Any = None, **options: Any) -> Any:
-        """Let workers of Celery consume `queue` too; Umbel's answer with an error."""
-        return self.broadcast("add_consumer", {"queue": queue}, destination, **options)
+    def pool_restart(
+        self, modules: Any = None, reload: bool = False, destination: Any = None, **options: Any
+    ) -> Any:
+        """Let workers replace their processes. They must have the setting worker_pool_restarts."""
+        arguments = {"modules": modules or [], "reload": reload}
+        return self.broadcast("pool_restart", arguments, destination, **options)
+
+    def autoscale(self, max: int, min: int, destination: Any = None, **options: Any) -> Any:
+        """Change the bounds of workers of Celery that scale themselves; Umbel's answer with an error."""
+        return self.broadcast("autoscale", {"max": max, "min": min}, destination, **options)
+
+    def add_consumer(
+        self,
+        queue: str,
+        exchange: str | None = None,
+        exchange_type: str = "direct",
+        routing_key: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """Let workers consume `queue` too, until they stop."""
+        arguments = {
+            "queue": queue,
+            "exchange": exchange,
+            "exchange_type": exchange_type,
+            "routing_key": routing_key,
+            **(options.pop("options", None) or {}),
+        }
+        return self.broadcast("add_consumer", arguments, **options)
 
     def cancel_consumer(self, queue: str, destination: Any = None, **options: Any) -> Any:
-        """Let workers of Celery consume `queue` no longer; Umbel's answer with an error."""
+        """Let workers consume `queue` no longer. What they have taken from it is run."""
         return self.broadcast("cancel_consumer", {"queue": queue}, destination, **options)
+
+    def heartbeat(self, destination: Any = None, **options: Any) -> Any:
+        """Let workers of Celery publish a heartbeat now. Umbel's do so by themselves."""
+        return self.broadcast("heartbeat", destination=destination, **options)
+
+    def election(self, id: str, topic: str, action: Any = None, connection: Any = None) -> Any:
+        """Ask workers of Celery to elect one of them. Umbel's need none."""
+        return self.broadcast("election", {"id": id, "topic": topic, "action": action})
 
 
 def _announced(command: Command, nodes: Sequence[NodeInfo], broker: str) -> list[dict[str, Any]]:

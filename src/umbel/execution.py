@@ -20,7 +20,14 @@ from umbel.codecs.failures import failure_from_exception
 from umbel.context import Request, running
 from umbel.core.outcome import FAILURE, IGNORED, REJECTED, RETRY, SUCCESS
 from umbel.errors import Ignore, Reject, Retry
-from umbel.signals import task_failure, task_postrun, task_prerun, task_retry, task_success
+from umbel.signals import (
+    task_failure,
+    task_internal_error,
+    task_postrun,
+    task_prerun,
+    task_retry,
+    task_success,
+)
 
 if TYPE_CHECKING:
     from umbel.flow.signature import Signature
@@ -32,6 +39,7 @@ __all__ = [
     "aattempt",
     "attempt",
     "begin",
+    "internal_error",
     "raised",
     "returned",
     "run_coroutine",
@@ -191,6 +199,14 @@ def raised(task: Task[..., Any], request: Request, exc: BaseException) -> Attemp
     _hook(task, "after_return", FAILURE, exc, request.id, args, kwargs, einfo)
     _ended(task, request, FAILURE, exc)
     return Attempt("failure", exc=exc, einfo=einfo)
+
+
+def internal_error(task: Task[..., Any] | None, task_id: str, exc: BaseException) -> None:
+    """Tell those who listen that a run went wrong outside of its task."""
+    if task_internal_error.receivers:
+        einfo = ExceptionInfo(exc)
+        told = {"args": (), "kwargs": {}, "request": {"id": task_id}, "einfo": einfo}
+        task_internal_error.send(task, task_id=task_id, exception=exc, traceback=exc.__traceback__, **told)
 
 
 def _hook(task: Task[..., Any], name: str, *args: Any) -> None:

@@ -186,7 +186,14 @@ class ResultSet:
         """Delete all records, in one go."""
         portal.run(records.forget(self.app, [r.id for r in self._leaves()]))
 
-    def revoke(self, terminate: bool = False, signal: str | int | None = None) -> None:
+    def revoke(
+        self,
+        connection: Any = None,
+        terminate: bool = False,
+        signal: str | int | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
         """``AsyncResult.revoke`` for all, in one go."""
         portal.run(records.revoke(self.app, [r.id for r in self._leaves()], terminate, signal))
 

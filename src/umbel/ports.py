@@ -461,6 +461,10 @@ class Broker(Protocol):
         """Remember for `window` seconds that these calls must not run: their deliveries come ``revoked``."""
         ...
 
+    async def revoked(self, among: Collection[str] | None = None) -> Collection[str]:
+        """Which of these ids are remembered so; None: all that are, up to 10,000 of them."""
+        ...
+
     # -- who is there, and hints
 
     async def announce(self, node: NodeInfo, *, ttl: float) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import queue
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,14 @@ from umbel import portal
 from umbel.codecs.commands import read_event, write_event
 from umbel.errors import CapabilityError, MessageError, OperationalError
 from umbel.monitoring import State
-from umbel.ports import Remote
+from umbel.ports import Outgoing, Remote
 
 if TYPE_CHECKING:
     from umbel.app import Umbel
 
-__all__ = ["EventDispatcher", "EventReceiver", "Events"]
+__all__ = ["EventDispatcher", "EventReceiver", "Events", "tell_sent"]
+
+logger = logging.getLogger("umbel")
 
 _AGAIN_SECONDS = 1.0
 """Between two attempts to listen to a broker that is away."""
@@ -141,15 +144,7 @@ class EventDispatcher:
     def send(self, type: str, **fields: Any) -> None:
         """Publish an event of that type. It may be lost. Raises CapabilityError, and TypeError for what JSON cannot hold."""
         self._clock += 1
-        event = {
-            "hostname": self.hostname,
-            "utcoffset": time.timezone // 3600,
-            "pid": os.getpid(),
-            "clock": self._clock,
-            **fields,
-            "timestamp": time.time(),
-            "type": type,
-        }
+        event = _event(type, self.hostname, self._clock, fields)
         exchange, key = self._app.conf.event_exchange, type.replace("-", ".")
         message = write_event(event, exchange, key, self.hostname)
         broker = _remote(self._app)
@@ -168,3 +163,36 @@ class EventDispatcher:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _event(type: str, hostname: str, clock: int, fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "hostname": hostname,
+        "utcoffset": time.timezone // 3600,
+        "pid": os.getpid(),
+        "clock": clock,
+        **fields,
+        "timestamp": time.time(),
+        "type": type,
+    }
+
+
+async def tell_sent(app: Umbel, batch: Sequence[Outgoing]) -> None:
+    """Publish an event ``task-sent`` for each call of `batch`, which has been stored. It may be lost."""
+    broker = app.broker
+    if not isinstance(broker, Remote):
+        return
+    hostname, exchange = f"gen{os.getpid()}@{socket.gethostname()}", app.conf.event_exchange
+    events = []
+    for outgoing in batch:
+        headers = outgoing.frame.headers
+        told = {key: headers.get(key) for key in ("root_id", "parent_id", "retries", "eta", "expires")}
+        address = {"queue": outgoing.queue, "exchange": "", "routing_key": outgoing.queue}
+        named = {"uuid": outgoing.frame.task_id, "name": outgoing.frame.task_name}
+        shown = {"args": headers.get("argsrepr", ""), "kwargs": headers.get("kwargsrepr", "")}
+        events.append(_event("task-sent", hostname, 1, {**named, **shown, **told, **address}))
+    try:
+        await broker.open()
+        await broker.emit(exchange, "task.multi", write_event(events, exchange, "task.multi", hostname))
+    except OperationalError as exc:
+        logger.debug("Events could not be published: %s", exc)

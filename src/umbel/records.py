@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Self
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 from umbel import portal
 from umbel.codecs.results import state_of
 from umbel.core.outcome import READY_STATES, SUCCESS
+from umbel.core.stamps import marks_of
 from umbel.ports import Located, Record, Signal
 
 if TYPE_CHECKING:
     from umbel.app import Umbel
 
-__all__ = ["Feed", "final_for", "find", "forget", "put", "rerun", "revoke", "watch"]
+__all__ = ["Feed", "final_for", "find", "forget", "put", "rerun", "revoke", "revoke_stamped", "watch"]
 
 _ALL_DEAD = 1_000_000
 
@@ -123,6 +124,14 @@ async def revoke(app: Umbel, task_ids: Sequence[str], terminate: bool, signal: s
     await broker.revoke(task_ids)
     options = {"terminate": terminate, "signal": signal}
     await broker.publish(Signal(kind="revoke", ids=list(task_ids), options=options))
+
+
+async def revoke_stamped(app: Umbel, stamps: Mapping[str, Any], terminate: bool) -> None:
+    """``revoke`` for all calls that have one of these stamps, those that are sent later included."""
+    broker, marks = app.broker, marks_of(stamps)
+    await broker.open()
+    await broker.revoke(marks)
+    await broker.publish(Signal(kind="revoke-stamped", ids=marks, options={"terminate": terminate}))
 
 
 async def rerun(app: Umbel, task_ids: Collection[str]) -> int:

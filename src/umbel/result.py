@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 
@@ -266,12 +266,26 @@ class AsyncResult(Generic[R_co]):
         self._final = None
         portal.run(records.forget(self.app, [self.id]))
 
-    def revoke(self, terminate: bool = False, signal: str | int | None = None) -> None:
+    def revoke(
+        self,
+        connection: Any = None,
+        terminate: bool = False,
+        signal: str | int | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
         """The call must not run: workers throw it away when it reaches them.
 
-        `terminate`: also end it if it runs, by killing its process; `signal` is taken for the sake of Celery.
+        `terminate`: also end it if it runs, by killing its process. The others are taken for the sake of Celery: when it returns, it
+        is kept in the broker, and there are no answers to wait for.
         """
         portal.run(records.revoke(self.app, [self.id], terminate, signal))
+
+    def revoke_by_stamped_headers(
+        self, headers: Mapping[str, Any], connection: Any = None, terminate: bool = False, **unused: Any
+    ) -> None:
+        """``revoke`` for all calls that have one of these stamps: ``{"user": ["ann", "bob"]}``."""
+        portal.run(records.revoke_stamped(self.app, headers, terminate))
 
     # -- the workflow around it
 
@@ -410,7 +424,7 @@ class EagerResult(AsyncResult[R_co]):
     def forget(self) -> None:
         """There is nothing to delete."""
 
-    def revoke(self, terminate: bool = False, signal: str | int | None = None) -> None:
+    def revoke(self, *unused: Any, **options: Any) -> None:
         """It is over: nothing is left to revoke."""
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -11,8 +11,8 @@
 Names, senders and arguments are Celery's. A receiver takes keyword arguments and ``**kwargs``, for those to come. What it raises
 is logged, and changes nothing. A signal that nobody listens to costs nothing.
 
-No receiver is called in the worker's node: those about a run are called in the child that runs it, those about the worker
-in the supervisor. Receivers of the latter must return at once, or the supervisor cannot replace what dies.
+Those about a run are called in the child that runs it; those about what a worker receives in a thread of its node; those about the
+worker in the supervisor. Receivers of the last must return at once, or the supervisor cannot replace what dies.
 """
 
 from __future__ import annotations
@@ -168,6 +168,24 @@ task_success = Signal("task_success", ("result",))
 task_failure = Signal("task_failure", ("task_id", "exception", "args", "kwargs", "traceback", "einfo"))
 task_retry = Signal("task_retry", ("request", "reason", "einfo"))
 
+task_internal_error = Signal(
+    "task_internal_error", ("task_id", "args", "kwargs", "request", "exception", "traceback", "einfo")
+)
+"""A run went wrong outside of its task."""
+task_received = Signal("task_received", ("request",))
+"""This and the next three: in the node of a worker, in a thread of their own. The request is a ``umbel.worker.request.Request``."""
+task_revoked = Signal("task_revoked", ("request", "terminated", "signum", "expired"))
+task_rejected = Signal("task_rejected", ("message", "exc"))
+task_unknown = Signal("task_unknown", ("message", "exc", "name", "id"))
+heartbeat_sent = Signal("heartbeat_sent")
+"""An event worker-heartbeat has been published."""
+
+import_modules = Signal("import_modules")
+"""The modules with tasks are about to be imported. The sender is the app."""
+user_preload_options = Signal("user_preload_options", ("app", "options"))
+"""A command of the shell has found its app."""
+beat_init = Signal("beat_init")
+beat_embedded_init = Signal("beat_embedded_init")
 celeryd_init = Signal("celeryd_init", ("instance", "conf", "options"))
 """First of all, in a worker. The sender is its name."""
 celeryd_after_setup = Signal("celeryd_after_setup", ("instance", "conf"))
@@ -175,6 +193,7 @@ worker_init = Signal("worker_init")
 worker_ready = Signal("worker_ready")
 worker_shutting_down = Signal("worker_shutting_down", ("sig", "how", "exitcode"))
 worker_shutdown = Signal("worker_shutdown")
+worker_before_create_process = Signal("worker_before_create_process")
 worker_process_init = Signal("worker_process_init")
 """In each child, before it runs its first task: the place to open what must not be shared between processes."""
 worker_process_shutdown = Signal("worker_process_shutdown", ("pid", "exitcode"))

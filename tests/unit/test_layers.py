@@ -91,6 +91,7 @@ LAYERS: dict[str, Layer] = {
             "log",
             "monitoring",
             "options",
+            "panel",
             "places",
             "portal",
             "receiving",

@@ -11,6 +11,7 @@ from umbel.cli import exits
 from umbel.cli.base import Command, Globals
 from umbel.cli.options import split_names
 from umbel.cli.session import the_app
+from umbel.panel import Panel
 
 __all__ = ["control", "inspect"]
 
@@ -24,22 +25,24 @@ INSPECT = {
     "registered": "The names of the tasks.",
     "report": "Versions.",
     "reserved": "The calls that a worker has taken and not begun.",
-    "revoked": "The ids that Celery's workers remember as revoked.",
-    "scheduled": "The calls that Celery's workers keep until they are due.",
+    "revoked": "The ids of calls that must not run.",
+    "scheduled": "The calls that are due later.",
     "stats": "Process, pool and counters.",
 }
 CONTROL = {
     "revoke": "ID…: these calls must not run.",
     "terminate": "[SIGNAL] ID…: nor go on running.",
     "shutdown": "End what runs, and stop.",
+    "pool_restart": "Replace the processes (with worker_pool_restarts).",
+    "revoke_by_stamped_headers": "NAME=VALUE…: calls with these stamps must not run.",
     "enable_events": "Publish events.",
     "disable_events": "Publish none.",
-    "rate_limit": "TASK RATE: of Celery's workers.",
-    "time_limit": "TASK SOFT [HARD]: of Celery's workers.",
-    "pool_grow": "[N]: of Celery's workers.",
-    "pool_shrink": "[N]: of Celery's workers.",
-    "add_consumer": "QUEUE: of Celery's workers.",
-    "cancel_consumer": "QUEUE: of Celery's workers.",
+    "rate_limit": "TASK RATE: begin it no more often than that, in each worker.",
+    "time_limit": "TASK SOFT [HARD]: change its limits, in seconds.",
+    "pool_grow": "[N]: have so many processes more.",
+    "pool_shrink": "[N]: have so many fewer.",
+    "add_consumer": "QUEUE: consume it too.",
+    "cancel_consumer": "QUEUE: consume it no longer.",
 }
 _NO_REPLY = frozenset({"shutdown"})
 
@@ -92,6 +95,11 @@ def control(ctx: click.Context, /, **options: Any) -> None:
 
 def _run(ctx: click.Context, known: dict[str, str], **options: Any) -> None:
     command = options["command"]
+    app = the_app(ctx.ensure_object(Globals), looks=not options["listing"])
+    kind = "inspect" if known is INSPECT else "control"
+    known = known | {
+        name: info.help for name, info in Panel.meta.items() if info.type == kind and info.visible
+    }
     if options["listing"]:
         width = max(map(len, known))
         for name, meaning in known.items():
@@ -99,7 +107,6 @@ def _run(ctx: click.Context, known: dict[str, str], **options: Any) -> None:
         return
     if command not in known:
         raise click.UsageError(f"There is no command {command!r}. There are: {', '.join(known)}.", ctx)
-    app = the_app(ctx.ensure_object(Globals))
     wanted = options["destination"] or None
     answers = app.control.broadcast(
         command,
@@ -130,6 +137,16 @@ def _named(command: str, given: tuple[str, ...], ctx: click.Context) -> dict[str
         "add_consumer": ("queue",),
         "cancel_consumer": ("queue",),
     }
+    if command in Panel.meta:
+        try:
+            return Panel.meta[command].named(given)
+        except ValueError as exc:
+            raise click.UsageError(str(exc), ctx) from exc
+    if command == "revoke_by_stamped_headers":
+        pairs = [text.partition("=") for text in given]
+        if not pairs or not all(sign for _, sign, _ in pairs):
+            raise click.UsageError("revoke_by_stamped_headers needs stamps: NAME=VALUE.", ctx)
+        return {"headers": {name: [v for n, _, v in pairs if n == name] for name, _, _ in pairs}}
     if command == "query_task":
         return {"ids": list(given)}
     if command in ("revoke", "terminate"):

@@ -13,17 +13,24 @@ import os
 import re
 import resource
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from umbel._version import __version__
 from umbel.codecs.commands import Command, read_command, write_reply
+from umbel.core.stamps import MARK
 from umbel.errors import MessageError, OperationalError
+from umbel.panel import Panel
 from umbel.ports import Remote
+from umbel.routing import Queue, declared_queues
 from umbel.worker.inflight import Held
+from umbel.worker.orders import Orders
 from umbel.worker.pauses import pause_after
+from umbel.worker.request import Request
 
 if TYPE_CHECKING:
     from umbel.worker.node import Node
@@ -35,24 +42,23 @@ logger = logging.getLogger("umbel.worker")
 Handler = Callable[..., Any]
 _SILENT = frozenset({"shutdown", "heartbeat", "election"})
 """Those that Celery does not answer either."""
-_NOT_HERE = {
-    "rate_limit": "rate limits are not in this version",
-    "time_limit": "limits are those of the settings and the tasks; start the worker anew to change them",
-    "pool_grow": "the number of processes is fixed; start another worker, or this one with another -c",
-    "pool_shrink": "the number of processes is fixed; start the worker anew with another -c",
-    "pool_restart": "send SIGHUP to the worker instead",
-    "autoscale": "the number of processes is fixed",
-    "add_consumer": "the queues are fixed; start the worker with another -Q",
-    "cancel_consumer": "the queues are fixed; start the worker with another -Q",
-    "revoke_by_stamped_headers": "revoking by stamps is not in this version; revoke by id",
-}
+_NOT_HERE = {"autoscale": "the number of processes is fixed; pool_grow and pool_shrink change it"}
 
 
-class Commands:
+_TASK_INFO = ("exchange", "routing_key", "rate_limit")
+"""What ``registered`` shows of a task, if it is set."""
+_SHOWN = 1000
+"""So many calls that are due later are shown."""
+
+
+class Commands(Orders):
     """Of one node. `box` is where its commands come from, `conf` are the settings that it shows, without secrets."""
 
     def __init__(self, node: Node, box: str, conf: Callable[[], dict[str, Any]]) -> None:
         self._node = node
+        self.state = SimpleNamespace(app=None, hostname=node.settings.name, consumer=None, tset=set)
+        """What commands of the program's own are given."""
+        self._asked: set[asyncio.Task[None]] = set()
         self._box = box
         self._conf = conf
         self._began = time.monotonic()
@@ -95,12 +101,23 @@ class Commands:
             return
         if command is None or not self._is_meant(command):
             return
+        if command.method in Panel.data:
+            # The program's own may take its time: the others do not wait for it.
+            task = asyncio.get_running_loop().create_task(self._reply(broker, command))
+            self._asked.add(task)
+            task.add_done_callback(self._asked.discard)
+        else:
+            await self._reply(broker, command)
+
+    async def _reply(self, broker: Remote, command: Command) -> None:
         answer = await self._answer(command)
         address = (command.reply_to or {}).get("routing_key")
         if isinstance(address, str) and command.method not in _SILENT:
-            await broker.reply(
-                self._box, address, write_reply(command, self._box, {self._node.settings.name: answer})
-            )
+            reply = write_reply(command, self._box, {self._node.settings.name: answer})
+            try:
+                await broker.reply(self._box, address, reply)
+            except OperationalError as exc:
+                logger.debug("A command could not be answered: %s", exc)
 
     def _is_meant(self, command: Command) -> bool:
         name = self._node.settings.name
@@ -121,12 +138,15 @@ class Commands:
     async def _answer(self, command: Command) -> Any:
         if command.method in _NOT_HERE:
             return {"error": f"{command.method}: {_NOT_HERE[command.method]}."}
-        handler = self._handlers.get(command.method)
+        handler = Panel.data.get(command.method) or self._handlers.get(command.method)
         if handler is None:
             logger.error("There is no command %r.", command.method)
             return {"error": f"There is no command {command.method!r}."}
         try:
-            answer = handler(**command.arguments)
+            if command.method in Panel.data:
+                answer = await asyncio.to_thread(handler, self.state, **command.arguments)
+            else:
+                answer = handler(**command.arguments)
             if inspect.isawaitable(answer):
                 answer = await answer
             msgspec.json.encode(answer)
@@ -147,40 +167,30 @@ class Commands:
         return found
 
     def _info(self, held: Held, pid: int | None = None) -> dict[str, Any]:
-        headers = held.frame.headers
-        info = held.frame.properties.get("delivery_info")
-        args, kwargs = _arguments(held)
-        return {
-            "id": held.frame.task_id,
-            "name": held.frame.task_name,
-            "args": args,
-            "kwargs": kwargs,
-            "type": held.frame.task_name,
-            "hostname": self._node.settings.name,
-            "time_start": held.began or time.time(),
-            "acknowledged": held.receipt is None,
-            "delivery_info": {
-                "exchange": info.get("exchange", "") if isinstance(info, dict) else "",
-                "routing_key": held.queue,
-                "priority": held.frame.properties.get("priority", 0),
-                "redelivered": held.deliveries > 1,
-            },
-            "worker_pid": pid,
-            "retries": headers.get("retries", 0),
-        }
+        return Request(held, self._node.settings.name, worker_pid=pid).info()
 
     def do_active(self, safe: bool = False) -> list[dict[str, Any]]:
         return [self._info(held, pid) for held, pid, runs in self._handed() if runs]
 
     def do_reserved(self, safe: bool = False) -> list[dict[str, Any]]:
         waiting = [held for held, _, runs in self._handed() if not runs]
-        return [self._info(held) for held in (*waiting, *self._node.crew.buffer)]
+        return [self._info(held) for held in (*waiting, *self._node.crew.buffer, *self._node.pace.calls())]
 
-    def do_scheduled(self, safe: bool = False) -> list[dict[str, Any]]:
-        return []  # what is due later lies in the broker, with no worker
+    async def do_scheduled(self, safe: bool = False) -> list[dict[str, Any]]:
+        """What is due later lies in the broker: every worker tells of all in its queues."""
+        node, found = self._node, []
+        for shelved in await node.broker.browse("scheduled", list(node.queues), limit=_SHOWN):
+            if shelved.frame is not None:
+                due = datetime.fromtimestamp(node.broker.now() + (shelved.due_in or 0.0), UTC)
+                request = Request(Held.waiting(shelved.frame, shelved.queue), node.settings.name).info()
+                found.append(
+                    {"eta": due.isoformat(), "priority": 6, "request": {**request, "time_start": None}}
+                )
+        return found
 
-    def do_revoked(self) -> list[str]:
-        return []  # kept in the broker
+    async def do_revoked(self) -> list[str]:
+        known = await self._node.broker.revoked()
+        return sorted(task_id for task_id in known if not task_id.startswith(MARK))
 
     def do_query_task(self, ids: Collection[str] | str, **unused: Any) -> dict[str, Any]:
         wanted = {ids} if isinstance(ids, str) else set(ids)
@@ -197,26 +207,24 @@ class Commands:
         return {"ok": "pong"}
 
     def do_registered(self, taskinfoitems: Any = None, builtins: bool = False, **unused: Any) -> list[str]:
-        return sorted(self._node.judge.known_tasks())
+        return self._node.judge.described(taskinfoitems or _TASK_INFO, builtins=builtins)
 
     def do_active_queues(self) -> list[dict[str, Any]]:
-        return [
-            {"name": name, "exchange": {"name": name, "type": "direct"}, "routing_key": name, "durable": True}
-            for name in self._node.settings.queues
-        ]
+        declared = declared_queues(self._node.judge.conf)
+        return [_as_dict(name, declared.get(name)) for name in self._node.queues]
 
     def do_stats(self) -> dict[str, Any]:
         node, usage = self._node, resource.getrusage(resource.RUSAGE_SELF)
         return {
-            "total": {"all": node.journal.counters.get("success", 0)},
+            "total": dict(node.journal.total),
             "pid": os.getpid(),
             "clock": "1",
             "uptime": round(time.monotonic() - self._began),
-            "prefetch_count": node.settings.children * node.settings.slots,
+            "prefetch_count": node.size * node.settings.slots,
             "broker": {"transport": node.broker.caps.name.lower(), "hostname": node.broker.url},
             "pool": {
                 "implementation": node.settings.pool,
-                "max-concurrency": node.settings.children * node.settings.slots,
+                "max-concurrency": node.size * node.settings.slots,
                 "processes": [child.pid for child in node.crew.children.values()],
                 "max-tasks-per-child": node.settings.max_tasks_per_child or "N/A",
             },
@@ -230,54 +238,43 @@ class Commands:
     def do_report(self) -> dict[str, str]:
         return {"ok": f"umbel:{__version__} pool:{self._node.settings.pool}"}
 
+    def do_memsample(self) -> str:
+        return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.2f}MB"
+
     def do_clock(self) -> dict[str, int]:
         return {"clock": 1}
 
     def do_hello(self, from_node: str = "", revoked: Any = None, **unused: Any) -> dict[str, Any] | None:
         return None if from_node == self._node.settings.name else {"revoked": {}, "clock": 1}
 
-    # -- what it is told to do
 
-    async def do_revoke(
-        self, task_id: Collection[str] | str, terminate: bool = False, signal: Any = None, **unused: Any
-    ) -> dict[str, str]:
-        ids = [task_id] if isinstance(task_id, str) else list(task_id)
-        await self._node.broker.revoke(ids)
-        self._node.revoke(ids, terminate=terminate)
-        return {"ok": f"{'terminate' if terminate else 'revoke'}: {', '.join(ids)}"}
-
-    def do_terminate(
-        self, task_id: Collection[str] | str, signal: Any = None, **unused: Any
-    ) -> Awaitable[dict[str, str]]:
-        return self.do_revoke(task_id, terminate=True)
-
-    def do_shutdown(self, msg: str = "", **unused: Any) -> None:
-        logger.warning("Told to shut down by remote control.")
-        self._node.shut_down()
-
-    def do_enable_events(self) -> dict[str, str]:
-        changed = self._node.events.enable()
-        return {"ok": "task events enabled" if changed else "task events already enabled"}
-
-    def do_disable_events(self) -> dict[str, str]:
-        changed = self._node.events.disable()
-        return {"ok": "task events disabled" if changed else "task events already disabled"}
-
-    def do_heartbeat(self) -> None:
-        """It beats anyway, while events are on."""
-
-    def do_election(self, **unused: Any) -> None:
-        """There is nothing to elect."""
-
-
-def _arguments(held: Held) -> tuple[Any, Any]:
-    """As values where they are plain JSON; else as they are shown."""
-    frame = held.frame
-    if frame.content_type == "application/json" and "compression" not in frame.headers:
-        try:
-            body = msgspec.json.decode(frame.body)
-        except msgspec.MsgspecError:
-            body = None
-        if isinstance(body, list) and len(body) == 3:
-            return body[0], body[1]
-    return frame.headers.get("argsrepr", ""), frame.headers.get("kwargsrepr", "")
+def _as_dict(name: str, queue: Queue | None) -> dict[str, Any]:
+    """A queue in the form in which kombu shows it."""
+    exchange = {
+        "name": queue.exchange if queue else name,
+        "type": queue.exchange_type if queue else "direct",
+        "arguments": None,
+        "durable": True,
+        "passive": False,
+        "auto_delete": False,
+        "delivery_mode": None,
+        "no_declare": False,
+    }
+    limits = dict.fromkeys(
+        ("expires", "message_ttl", "max_length", "max_length_bytes", "max_priority", "queue_arguments")
+    )
+    return {
+        "name": name,
+        "exchange": exchange,
+        "routing_key": queue.routing_key if queue else name,
+        "binding_arguments": None,
+        "consumer_arguments": None,
+        "durable": True,
+        "exclusive": False,
+        "auto_delete": False,
+        "no_ack": False,
+        "alias": None,
+        "bindings": [],
+        "no_declare": None,
+        **limits,
+    }

@@ -5,8 +5,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import msgspec
+
 from umbel.worker.crew import Child
 from umbel.worker.inflight import Held
+
+
+class TimeLimits:
+    """Limits that remote control has set for tasks, for calls that have none of their own."""
+
+    def __init__(self) -> None:
+        self._by_task: dict[str, list[float | None]] = {}
+
+    def set(self, task: str, hard: float | None, soft: float | None) -> None:
+        """From now on these are the limits of `task`, in seconds; None: there is none."""
+        self._by_task[task] = [hard, soft]
+
+    def apply(self, calls: list[Held]) -> None:
+        """Write them into `calls`, where the children look first."""
+        for held in calls if self._by_task else ():
+            limits, headers = self._by_task.get(held.frame.task_name), held.frame.headers
+            if limits is not None and not any(headers.get("timelimit") or ()):
+                held.frame = msgspec.structs.replace(held.frame, headers={**headers, "timelimit": limits})
+                held.report_begin = held.report_begin or limits[0] is not None
 
 
 class Deadlines:

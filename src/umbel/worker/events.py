@@ -66,6 +66,7 @@ class Events:
         self._waiting: deque[dict[str, Any]] = deque(maxlen=_BACKLOG)
         self._changed = asyncio.Event()
         self.on = False
+        self.on_heartbeat: Callable[[], object] = lambda: None
         self._clock = 0
 
     def enable(self) -> bool:
@@ -163,6 +164,7 @@ class Events:
                 if time.monotonic() - beat >= HEARTBEAT_SECONDS:
                     beat = time.monotonic()
                     await self._say("worker-heartbeat")
+                    self.on_heartbeat()
                 await self._flush()
             except OperationalError as exc:
                 logger.debug("Events could not be published: %s", exc)

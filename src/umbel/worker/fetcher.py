@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from umbel import faults
 from umbel.core.policy import Ending
+from umbel.core.stamps import marks_on
 from umbel.errors import OperationalError
-from umbel.ports import Ack, Broker, Bury, Delivery, Frame, Receipt
+from umbel.ports import Ack, Broker, Bury, Delivery, Frame, Receipt, Release, Remote
 from umbel.worker.health import Health
 from umbel.worker.inflight import Held, Inflight
 from umbel.worker.journal import Journal
@@ -39,6 +40,8 @@ class Fetcher:
         journal: Journal,
     ) -> None:
         self._settings = settings
+        self.queues: Sequence[str] = settings.queues
+        """What is fetched from. Another value counts from the next fetch on."""
         self._broker = broker
         self._inflight = inflight
         self._settler = settler
@@ -48,6 +51,8 @@ class Fetcher:
         self._task: asyncio.Task[None] | None = None
         self.health = Health()
         """Is told what the loop does."""
+        # Where remote control may change the queues, that is heard within a second.
+        self._wait = 1.0 if isinstance(broker, Remote) else RESERVE_WAIT
         self.wanted: Callable[[], int] = lambda: 0
         self.admit: Callable[[list[Held]], None] = lambda calls: None
         self.renew: Callable[[], Awaitable[None]] = _nothing
@@ -70,7 +75,7 @@ class Fetcher:
         answered = False
         health = self.health
         while True:
-            wanted = self.wanted()
+            wanted = self.wanted() if self.queues else 0
             if wanted <= 0:
                 self._credit.clear()
                 health.wait_for_room()
@@ -85,11 +90,11 @@ class Fetcher:
                     await self.renew()
                 health.turn("waiting for the broker to answer a fetch")
                 deliveries = await self._broker.reserve(
-                    self._settings.queues,
+                    self.queues,
                     limit=wanted,
                     lease=self._settings.lease,
                     # Not known to be there, the broker is asked for a quick word first.
-                    wait=RESERVE_WAIT if answered else 0.0,
+                    wait=self._wait if answered else 0.0,
                     holder=self._settings.id,
                 )
                 answered = True
@@ -113,10 +118,16 @@ class Fetcher:
         now, broker_now = asyncio.get_running_loop().time(), self._broker.now()
         ready: list[Held] = []
         early: list[Held] = []
+        if any(delivery.frame is not None and "stamps" in delivery.frame.headers for delivery in deliveries):
+            await self._mark_revoked(deliveries)
         for delivery in deliveries:
             frame = delivery.frame
             if frame is None:
                 self._bury_garbage(delivery)
+                continue
+            if delivery.receipt.queue not in self.queues:
+                # The queue was taken from this worker while it waited there.
+                self._settler.add(0, Release(receipt=delivery.receipt, counted=False))
                 continue
             if delivery.count > 1 and self._inflight.comes_back(delivery, frame):
                 continue
@@ -139,6 +150,18 @@ class Fetcher:
             self.admit(ready)
         if early:
             self.admit(await self._acknowledge(early))
+
+    async def _mark_revoked(self, deliveries: Sequence[Delivery]) -> None:
+        """Look which of them have a stamp that was revoked."""
+        marks = {
+            delivery.receipt: set(marks_on(delivery.frame.headers))
+            for delivery in deliveries
+            if delivery.frame is not None
+        }
+        revoked = set(await self._broker.revoked(set().union(*marks.values())))
+        for delivery in deliveries:
+            if revoked and not revoked.isdisjoint(marks.get(delivery.receipt, ())):
+                delivery.revoked = True
 
     async def _acknowledge(self, early: list[Held]) -> list[Held]:
         """Acknowledge before running. What proves stale is not run: somebody else has it."""

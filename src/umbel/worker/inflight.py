@@ -47,6 +47,11 @@ class Held(msgspec.Struct, kw_only=True, gc=False):
     parked: str | None = None
     """The task for want of which it is being parked: nobody here knows it."""
 
+    @classmethod
+    def waiting(cls, frame: Frame, queue: str) -> Held:
+        """A call that is shown, and that nobody holds."""
+        return cls(seq=0, frame=frame, receipt=None, deliveries=0, since=0.0, queue=queue)
+
 
 class Inflight:
     """All that is held, by sequence number."""

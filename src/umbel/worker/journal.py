@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from umbel.worker.events import Events
+from umbel.worker.hearing import Hearing
 from umbel.worker.inflight import Held
 from umbel.worker.ipc import Done
 from umbel.worker.verdict import Verdict
@@ -22,8 +23,12 @@ class Journal:
         self.counters: Counter[str] = Counter()
         self.started_at = time.time()
         self._info = logger.isEnabledFor(logging.INFO)
+        self.total: Counter[str] = Counter()
+        """How many calls of each task have been received."""
         self.events: Events | None = None
         """Tells monitors the same; None or off: nobody."""
+        self.hearing: Hearing | None = None
+        """Tells the program's own functions; None: none of them listens."""
 
     @property
     def tells(self) -> bool:
@@ -34,6 +39,9 @@ class Journal:
         """A delivery was admitted."""
         if self.events is not None and self.events.on:
             self.events.received(held)
+        if self.hearing is not None:
+            self.hearing.received(held)
+        self.total[held.frame.task_name] += 1
         if self._info:
             frame = held.frame
             logger.info(
@@ -48,6 +56,8 @@ class Journal:
         self.counters[done.ending] += 1
         if self.events is not None and self.events.on:
             self.events.done(held, done)
+        if self.hearing is not None and done.ending != "success":
+            self.hearing.ended(held, done.ending, done.reason)
         if done.ending == "success":
             if self._info:
                 self._line(
@@ -79,6 +89,8 @@ class Journal:
         self.counters[ending] += 1
         if self.events is not None and self.events.on:
             self.events.ended(held, ending, reason)
+        if self.hearing is not None:
+            self.hearing.ended(held, ending, reason)
         frame = held.frame
         level = logging.INFO if ending in ("revoked", "expired") else logging.ERROR
         logger.log(

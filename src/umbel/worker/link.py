@@ -53,7 +53,13 @@ class Killing(msgspec.Struct, array_like=True, tag=4):
     pid: int
 
 
-Message = NewChild | ChildDied | Stop | Beat | Killing
+class Resize(msgspec.Struct, array_like=True, tag=5):
+    """node -> supervisor: so many children there shall be. Those of higher numbers are let go by the node."""
+
+    children: int
+
+
+Message = NewChild | ChildDied | Stop | Beat | Killing | Resize
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Message)

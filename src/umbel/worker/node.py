@@ -23,7 +23,7 @@ from umbel.ports import (
 from umbel.worker.connection import Connection
 from umbel.worker.control import Commands
 from umbel.worker.crew import IDLE_SECONDS, Child, Crew
-from umbel.worker.deadlines import Deadlines
+from umbel.worker.deadlines import Deadlines, TimeLimits
 from umbel.worker.deaths import Deaths
 from umbel.worker.endings import Endings
 from umbel.worker.events import Events
@@ -34,7 +34,9 @@ from umbel.worker.ipc import Begun, Done, Dropped, Heard, Progress, Ready, Unrea
 from umbel.worker.journal import Journal
 from umbel.worker.leases import Leases
 from umbel.worker.line import Line
+from umbel.worker.pace import Pace
 from umbel.worker.presence import Presence
+from umbel.worker.revoking import Revoking
 from umbel.worker.settings import NodeSettings
 from umbel.worker.settlements import is_spared, sentence, settlement_of
 from umbel.worker.settler import Settler
@@ -48,6 +50,8 @@ BUFFER_SECONDS = 1.0
 """What has waited in the buffer for so long goes back to its queue: another worker may be free."""
 BACKLOG = 2000
 """So many endings that are not stored yet, and nothing more is fetched."""
+AHEAD = 4
+"""So many calls for each slot may wait for their turn under a rate limit before nothing more is fetched, as in Celery."""
 TICK = 0.020
 LINGER_SECONDS = 0.2
 """How long the connection of a dead child may stay open. It does where a process that the task forked has inherited it."""
@@ -83,19 +87,17 @@ class Node:
         self.shut_down: Callable[[], None] = self.stop
         """How the whole worker is ended."""
         self.commands = Commands(self, "celery.pidbox", dict)
-        self.events = journal.events = Events(
-            broker,
-            settings.name,
-            exchange=settings.event_exchange,
-            active=self.crew.busy,
-            processed=lambda: sum(journal.counters.values()),
-        )
-        if settings.send_events and not self.events.enable():
-            logger.warning(
-                "%s carries no events: -E and worker_send_task_events have no effect.", broker.caps.name
-            )
+        self.events = journal.events = self._make_events()
+        self.queues: tuple[str, ...] = settings.queues
+        self.size = settings.children
+        """How many children there shall be."""
+        self.per_worker_rates = settings.rates is not None
+        self.pace = Pace(settings.rates or {}, self._begin)
+        self.time_limits = TimeLimits()
+        self.tell_size: Callable[[int], None] | None = None
+        """Tells the supervisor how many children there shall be. None: that is fixed."""
         self._upkeep = Upkeep(settings, broker, store, judge.known_tasks())
-        self._presence = Presence(
+        self.presence = Presence(
             settings,
             broker,
             started=journal.started_at,
@@ -103,21 +105,37 @@ class Node:
             counters=self._counters,
             heed=self._heed,
         )
-        self._presence.health = self.report
+        self.presence.health = self.report
         self.health.hindrance = self._hindrance
         self._ticking: asyncio.TimerHandle | None = None
         self._stop = asyncio.Event()
         self._cold = asyncio.Event()
         self._quiet = asyncio.Event()
         self._connection = Connection(
-            settings, broker, store, presence=self._presence, health=self.health, stop=self._stop
+            settings, broker, store, presence=self.presence, health=self.health, stop=self._stop
         )
         self._deaths = Deaths()
         self._burials: set[asyncio.Task[None]] = set()
         self._deadlines = Deadlines(self._execute)
         self.endings = Endings(judge, journal, self.inflight, self._deadlines, store)
         self.endings.parked = self._upkeep.parked
+        self.revoking = Revoking(self.inflight, self.crew, self.pace, self.endings, self._execute)
         self._leases = Leases(settings, broker, self.inflight, self.crew, journal, self.health, self._execute)
+
+    def _make_events(self) -> Events:
+        settings, journal = self.settings, self.journal
+        events = Events(
+            self.broker,
+            settings.name,
+            exchange=settings.event_exchange,
+            active=self.crew.busy,
+            processed=lambda: sum(journal.counters.values()),
+        )
+        if settings.send_events and not events.enable():
+            logger.warning(
+                "%s carries no events: -E and worker_send_task_events have no effect.", self.broker.caps.name
+            )
+        return events
 
     # -- life ------------------------------------------------------------------------------------------
 
@@ -145,8 +163,8 @@ class Node:
             asyncio.create_task(self._leases.run(), name="renew"),
             asyncio.create_task(self._watch(), name="watch"),
             asyncio.create_task(self._upkeep.run(), name="upkeep"),
-            asyncio.create_task(self._presence.announce(), name="announce"),
-            asyncio.create_task(self._presence.listen(), name="signals"),
+            asyncio.create_task(self.presence.announce(), name="announce"),
+            asyncio.create_task(self.presence.listen(), name="signals"),
             asyncio.create_task(self.commands.run(), name="commands"),
             asyncio.create_task(self.events.run(), name="events"),
         ]
@@ -190,7 +208,7 @@ class Node:
         fetching.cancel()
         await asyncio.gather(fetching, return_exceptions=True)
         # 2. Hand back what has not begun.
-        self.endings.release(self.crew.recall_all(self._now()))
+        self.endings.release([*self.crew.recall_all(self._now()), *self.pace.take_all()])
         # 3. Wait for what runs, for the grace period or until told not to.
         if self.crew.busy() and not self._cold.is_set():
             busy = self.crew.busy()
@@ -234,11 +252,21 @@ class Node:
 
     def _wanted(self) -> int:
         # While endings cannot be stored, every further task would only add to what this process has to remember.
-        return 0 if self.settler.backlog() > BACKLOG else self.crew.wanted()
+        if self.settler.backlog() > BACKLOG or self.pace.waiting >= AHEAD * self.size * self.settings.slots:
+            return 0
+        return self.crew.wanted()
 
     def _admit(self, calls: list[Held]) -> None:
+        self.time_limits.apply(calls)
+        self._begin(self.pace.turn(calls) if self.pace else calls)
+
+    def _begin(self, calls: list[Held]) -> None:
+        for held in calls if self.pace else ():
+            held.since = self._now()
         self.crew.offer(calls)
         self._deal()
+        if self.pace:
+            self.fetcher.credit()
 
     # -- from the children -----------------------------------------------------------------------------
 
@@ -386,6 +414,11 @@ class Node:
         if child.retiring and not child.handed:
             child.dismiss()
 
+    def retire(self, child: Child) -> None:
+        """Let it end what it runs, and go."""
+        self._retire(child)
+        self._retire_if_due(child)
+
     def _retire(self, child: Child) -> None:
         child.retiring = True
         back = child.take_back()
@@ -418,8 +451,7 @@ class Node:
         while True:
             await asyncio.sleep(1.0)
             for child in self.crew.overweight(self.settings.max_memory_per_child):
-                self._retire(child)
-                self._retire_if_due(child)
+                self.retire(child)
 
     # -- how it is --------------------------------------------------------------------------------------
 
@@ -441,24 +473,7 @@ class Node:
 
     def _heed(self, hint: Signal) -> None:
         self._upkeep.heed(hint)
-        if hint.kind == "revoke":
-            self.revoke(hint.ids, terminate=bool(hint.options.get("terminate")))
-
-    def revoke(self, task_ids: Iterable[str], *, terminate: bool) -> None:
-        """End those of these calls that are here: what waits, and with `terminate` what runs."""
-        for task_id in task_ids:
-            if (held := self.inflight.find(task_id)) is not None:
-                self._revoke(held, terminate=terminate)
-
-    def _revoke(self, held: Held, *, terminate: bool) -> None:
-        if held in self.crew.buffer:
-            self.crew.buffer.remove(held)
-            self.endings.end(held, "revoked", "revoked")
-            return
-        for child in self.crew.children.values():
-            if held.seq in child.handed and terminate and not child.gone:
-                held.doomed = "revoked"
-                self._execute(child)
+        self.revoking.heed(hint)
 
     def _execute(self, child: Child) -> None:
         """Kill it on account of one of its calls: the others are not to blame, not even the last that is left."""

@@ -35,6 +35,8 @@ class Presence:
         heed: Callable[[Signal], None],
     ) -> None:
         self._settings = settings
+        self.queues = settings.queues
+        """What it says it consumes."""
         self._broker = broker
         self._started = started
         self._tasks = tasks
@@ -98,7 +100,7 @@ class Presence:
             name=settings.name,
             id=settings.id,
             pid=os.getpid(),
-            queues=list(settings.queues),
+            queues=list(self.queues),
             pool=settings.pool,
             concurrency=settings.children * settings.slots,
             tasks=self._tasks,

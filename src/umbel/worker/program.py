@@ -24,6 +24,7 @@ from umbel.worker.child import serve
 from umbel.worker.control import Commands
 from umbel.worker.crew import Child
 from umbel.worker.eventloop import loop_factory
+from umbel.worker.hearing import Hearing
 from umbel.worker.heartbeat import beat
 from umbel.worker.ipc import ChildEnd
 from umbel.worker.journal import Journal
@@ -34,7 +35,7 @@ from umbel.worker.probes import Probes, listen
 from umbel.worker.runner import Runner
 from umbel.worker.settings import NodeSettings
 from umbel.worker.supervisor import GIVE_UP, STUCK, Plan, Supervisor
-from umbel.worker.verdict import Judge
+from umbel.worker.verdict import Judge, rates_of
 from umbel.worker.watchdog import FetchStuck
 
 if TYPE_CHECKING:
@@ -86,6 +87,9 @@ class Program:
         self.queues = self._queues()
         self._check_broker()
         self.probes = self._listen_for_probes()
+        # Celery's limits, which hold for each worker by itself, are for programs that were written for them.
+        limited = app.celery_options and not conf.worker_disable_rate_limits
+        self.rates = rates_of(app) if limited else None
         self._warn_of_what_has_no_effect()
         for notice in app.worker_notices():
             logger.warning("%s", notice)
@@ -139,6 +143,7 @@ class Program:
             run_child=self._run_child,
             probes=self.probes,
             limits=self.options.limits,
+            on_fork=lambda: signals.worker_before_create_process.send(self),
             on_ready=lambda: signals.worker_ready.send(self),
             on_stop=lambda how, sig: signals.worker_shutting_down.send(
                 self.name, sig=sig, how=how.capitalize(), exitcode=0
@@ -150,7 +155,7 @@ class Program:
 
     def _warn_of_what_has_no_effect(self) -> None:
         limited = sorted(name for name, task in self.app.tasks.items() if task.rate_limit is not None)
-        if limited:
+        if limited and not self.app.celery_options:
             logger.warning(
                 "rate_limit has no effect in this version: these tasks run as fast as they come: %s.",
                 ", ".join(limited),
@@ -252,6 +257,7 @@ class Program:
             connect_attempts=_attempts(conf),
             send_events=self.options.task_events or conf.worker_send_task_events,
             event_exchange=conf.event_exchange,
+            rates=self.rates,
             limits=self.options.limits,
         )
         judge = Judge(self.app, self.name)
@@ -306,8 +312,8 @@ async def _node_main(
     node = Node(settings, broker, store, judge, Journal())
     node.on_ready = lambda: logger.info("%s ready.", settings.name)
     node.shut_down = _end_of_the_worker(os.getppid())
-    conf = judge.conf
-    node.commands = Commands(node, f"{conf.control_exchange}.pidbox", conf.shown)
+    node.tell_size = lambda size: _tell(sock, link.Resize(size))
+    equip(node, judge.app)
     loop = asyncio.get_running_loop()
 
     def readable() -> None:
@@ -335,8 +341,7 @@ async def _node_main(
 
     def kill(child: Child) -> None:
         # Told first, so that the supervisor looks for no other cause. One that does not read is not waited for.
-        with contextlib.suppress(OSError):
-            link.send(sock, link.Killing(child.pid))
+        _tell(sock, link.Killing(child.pid))
         child.kill()
 
     node.kill = kill
@@ -350,6 +355,23 @@ async def _node_main(
     finally:
         for task in serving if beating is None else (*serving, beating):
             task.cancel()
+
+
+def _tell(sock: socket.socket, message: link.Message) -> None:
+    with contextlib.suppress(OSError):
+        link.send(sock, message)
+
+
+def equip(node: Node, app: Umbel) -> None:
+    """Let remote control and the program's own functions reach the node."""
+    conf = app.conf
+    node.commands = Commands(node, f"{conf.control_exchange}.pidbox", conf.shown)
+    node.commands.state.app = app
+    hearing = Hearing(app, node.settings.name, node.commands.state)
+    if hearing.on:
+        node.journal.hearing = hearing
+    if signals.heartbeat_sent.receivers:
+        node.events.on_heartbeat = hearing.beaten
 
 
 def _end_of_the_worker(supervisor: int) -> Callable[[], None]:

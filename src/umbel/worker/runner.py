@@ -37,7 +37,7 @@ from umbel.errors import (
     Retry,
     TaskRevokedError,
 )
-from umbel.execution import Attempt, begin, raised, returned
+from umbel.execution import Attempt, begin, internal_error, raised, returned
 from umbel.ports import Outgoing
 from umbel.replacing import Replaced
 from umbel.task import Task, setting_of
@@ -184,6 +184,7 @@ class Runner:
         """The ending of a run that went wrong outside of its task: a failure like any other, and not silence."""
         frame = call.frame
         logger.error("Task %s[%s] ended in an odd place.", frame.task_name, frame.task_id, exc_info=exc)
+        internal_error(self._app.tasks.get(frame.task_name), frame.task_id, exc)
         done = Done(call.seq, "failure", reason=error_line(exc), name=frame.task_name, task_id=frame.task_id)
         if frame.task_id:
             done.state = FAILURE

@@ -35,5 +35,7 @@ class NodeSettings(msgspec.Struct, kw_only=True, frozen=True):
     send_events: bool = False
     """Events are published from the start, and not only when somebody asks for them."""
     event_exchange: str = "celeryev"
+    rates: dict[str, float] | None = None
+    """Rate limits that hold for this worker alone, as Celery's do: calls per second, by task. None: there are none such."""
     limits: Limits = LIMITS
     """From when on silence is a fault."""

@@ -74,6 +74,8 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     probes: Probes | None = None
     """For ``--health``."""
     limits: Limits = LIMITS
+    on_fork: Callable[[], object] = lambda: None
+    """Called in the supervisor before a child is forked."""
     on_ready: Callable[[], object] = lambda: None
     """Called in the supervisor when the node has begun to fetch for the first time."""
     on_stop: Callable[[str, str], object] = lambda how, sig: None
@@ -93,6 +95,8 @@ class Supervisor:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        self._size = plan.children
+        """How many children there shall be."""
         self._node_pid = 0
         self._node_ids: list[str] = []
         self._node_started = 0.0
@@ -134,7 +138,7 @@ class Supervisor:
         if self._plan.probes is not None:
             self._plan.probes.join(self._selector, self._answer)
         self._fork_node()
-        for index in range(self._plan.children):
+        for index in range(self._size):
             self._fork_child(index)
         code = self._watch(wakeup)
         if self._plan.probes is not None:
@@ -211,6 +215,8 @@ class Supervisor:
                     self._plan.on_ready()
             elif isinstance(message, link.Killing) and message.pid in self._children:
                 self._children[message.pid].killed = True
+            elif isinstance(message, link.Resize):
+                self._resize(message.children)
 
     def _kill_node_that_hangs(self) -> None:
         if self._node_pid and not self._node_killed and self._vigil.hangs():
@@ -301,7 +307,15 @@ class Supervisor:
         if self._selector is not None:
             self._selector.register(ours, selectors.EVENT_READ)
 
+    def _resize(self, size: int) -> None:
+        self._size = size
+        there = {child.index for child in self._children.values()}
+        for index in range(size):
+            if index not in there:
+                self._respawn_at.setdefault(index, time.monotonic())
+
     def _fork_child(self, index: int) -> None:
+        self._plan.on_fork()
         child_end, node_ends = make_ends()
         pid = fork()
         if pid == 0:
@@ -327,7 +341,7 @@ class Supervisor:
                 del self._respawn_at[index]
                 if index < 0:
                     self._replace_node()
-                else:
+                elif index < self._size:
                     self._fork_child(index)
 
     def _reap(self) -> int | None:
@@ -424,7 +438,7 @@ class Supervisor:
 
     def _replace_node(self) -> None:
         self._fork_node()
-        for index in range(self._plan.children):
+        for index in range(self._size):
             self._fork_child(index)
 
     def _dismiss_children(self) -> None:

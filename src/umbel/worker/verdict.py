@@ -22,7 +22,9 @@ from umbel.core.kombu_json import dump_frame
 from umbel.core.outcome import FAILURE, PENDING, REVOKED
 from umbel.core.policy import Ending, Rules, decide
 from umbel.core.priority import frame_priority
+from umbel.core.rates import per_second
 from umbel.errors import (
+    ConfigurationError,
     ContentDisallowed,
     MessageError,
     TaskRevokedError,
@@ -76,7 +78,7 @@ class Judge:
     """Knows the app's tasks and settings; makes verdicts. Of one node."""
 
     def __init__(self, app: Umbel, hostname: str) -> None:
-        self._app = app
+        self.app = app
         self._hostname = hostname
         self._records = Records(app, hostname)
         self._follow = FollowUps(app)
@@ -91,16 +93,27 @@ class Judge:
         """Names of the tasks that this worker can run."""
         return self._facts.keys()
 
+    def described(self, items: Sequence[str], *, builtins: bool) -> list[str]:
+        """The tasks by name, with those of their attributes that are set: ``"mail.send [rate_limit=10/m]"``."""
+        found = []
+        for name in sorted(self._facts):
+            if builtins or not name.startswith("celery."):
+                task = self.app.tasks[name]
+                told = {item: getattr(task, item, None) for item in items}
+                shown = " ".join(f"{item}={value}" for item, value in told.items() if value is not None)
+                found.append(f"{name} [{shown}]" if shown else name)
+        return found
+
     def facts(self, task: str) -> Facts | None:
         """None for an unknown task, and for a protocol 1 message, whose name only the child can read.
 
         A task that only the child can find counts as known: the child parks it when it is not there.
         """
         facts = self._facts.get(task) or self._guessed.get(task)
-        if facts is None and task in self._app.tasks:
+        if facts is None and task in self.app.tasks:
             # In a worker of this very process (``umbel.testing``) tasks may be declared at any time.
-            facts = self._facts[task] = self._learn(self._app.tasks[task])
-        if facts is None and task and (stand_in := self._app.tasks.stand_in(task)) is not None:
+            facts = self._facts[task] = self._learn(self.app.tasks[task])
+        if facts is None and task and (stand_in := self.app.tasks.stand_in(task)) is not None:
             facts = self._learn(stand_in)
             if len(self._guessed) < 1000:
                 self._guessed[task] = facts
@@ -219,7 +232,7 @@ class Judge:
 
     def _rules(self, frame: Frame) -> Rules:
         facts = self.facts(frame.task_name)
-        rules = facts.rules if facts is not None else Rules(max_deliveries=self._app.conf.task_max_deliveries)
+        rules = facts.rules if facts is not None else Rules(max_deliveries=self.app.conf.task_max_deliveries)
         ignore = frame.headers.get("ignore_result")
         if ignore is not None and bool(ignore) != rules.ignore_result:
             rules = msgspec.structs.replace(rules, ignore_result=bool(ignore))
@@ -291,3 +304,16 @@ def _is_past(text: object, now: float) -> bool:
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)
     return when.timestamp() <= now
+
+
+def rates_of(app: Umbel) -> dict[str, float]:
+    """The rate limits of its tasks, in calls per second. Raises ConfigurationError for one that is none."""
+    found = {}
+    for name, task in app.tasks.items():
+        try:
+            rate = per_second(setting_of(task, "rate_limit"))
+        except ValueError as exc:
+            raise ConfigurationError(f"The rate_limit of the task {name!r}: {exc}") from exc
+        if rate:
+            found[name] = rate
+    return found

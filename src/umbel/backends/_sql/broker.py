@@ -182,6 +182,9 @@ class SQLBroker:
     async def revoke(self, task_ids: Collection[str], *, window: float = 86400.0) -> None:
         await self._jobs.run(messages.revoke, task_ids, window)
 
+    async def revoked(self, among: Collection[str] | None = None) -> Collection[str]:
+        return await self._jobs.run(messages.revoked, among)
+
     # -- who is there, and hints
 
     async def announce(self, node: NodeInfo, *, ttl: float) -> None:

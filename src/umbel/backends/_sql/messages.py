@@ -44,6 +44,7 @@ __all__ = [
     "requeue",
     "reserve",
     "revoke",
+    "revoked",
     "rewrite",
     "send",
     "settle",
@@ -299,3 +300,14 @@ def revoke(database: Database, task_ids: Collection[str], window: float) -> None
     ]
     if rows:
         database.atomically(lambda session: session.many("revoke", rows))
+
+
+def revoked(database: Database, among: Collection[str] | None) -> Collection[str]:
+    def look(session: Session) -> Collection[str]:
+        if among is None:
+            return {task_id for (task_id,) in session.rows("revoked")}
+        return {
+            id for id in among if len(id) <= LONGEST_NAME and session.rows("is_revoked", task_id=text(id))
+        }
+
+    return database.plainly(look)

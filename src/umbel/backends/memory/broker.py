@@ -235,6 +235,11 @@ class MemoryBroker:
             for task_id in task_ids:
                 place.revoked.add(task_id, window)
 
+    async def revoked(self, among: Collection[str] | None = None) -> Collection[str]:
+        with self._place.use() as place:
+            known = place.revoked.keys() if among is None else among
+            return {task_id for task_id in known if task_id in place.revoked}
+
     # -- who is there, and hints
 
     async def announce(self, node: NodeInfo, *, ttl: float) -> None:

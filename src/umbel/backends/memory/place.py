@@ -105,6 +105,10 @@ class Memo:
     def __len__(self) -> int:
         return len(self._until)
 
+    def keys(self) -> list[str]:
+        """All of them, those that are forgotten by now included."""
+        return list(self._until)
+
     def add(self, key: str, seconds: float) -> None:
         now = self.clock.now()
         if now - self._swept > SWEEP_EVERY:

@@ -357,6 +357,11 @@ class RedisBroker(Pidbox):
         if task_ids:
             await self._server.run(REVOKE, *self._keys.header, _ms(window), *task_ids)
 
+    async def revoked(self, among: Collection[str] | None = None) -> Collection[str]:
+        await self._learn_revoked()
+        known = list(self._revoked) if among is None else among
+        return {task_id for task_id in known if self._is_revoked(task_id)}
+
     async def _learn_revoked(self) -> None:
         known = self._revoked_version
         version, *pairs = await self._server.run(REVOKED, *self._keys.header, known)

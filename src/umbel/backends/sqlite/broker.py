@@ -162,6 +162,9 @@ class SQLiteBroker:
     async def revoke(self, task_ids: Collection[str], *, window: float = 86400.0) -> None:
         await self._thread.run(messages.revoke, self._thread.database, task_ids, window)
 
+    async def revoked(self, among: Collection[str] | None = None) -> Collection[str]:
+        return await self._thread.run(messages.revoked, self._thread.database, among)
+
     # -- who is there, and hints
 
     async def announce(self, node: NodeInfo, *, ttl: float) -> None:

@@ -54,6 +54,7 @@ __all__ = [
     "requeue",
     "reserve",
     "revoke",
+    "revoked",
     "rewrite",
     "send",
     "settle",
@@ -97,6 +98,8 @@ _PRUNE_CROWDED_DEAD = statement("prune_crowded_dead")
 _PRUNE_OLD_DEAD = statement("prune_old_dead")
 _UNPARK = statement("unpark")
 _REVOKE = statement("revoke")
+_REVOKED = statement("revoked")
+_IS_REVOKED = statement("is_revoked")
 
 _as_json = msgspec.json.Encoder().encode
 
@@ -467,3 +470,10 @@ def revoke(database: Database, task_ids: Collection[str], window: float) -> None
     with database.write() as connection:
         until = wall_now() + milliseconds(window)
         connection.executemany(_REVOKE, [(task_id, until) for task_id in task_ids])
+
+
+def revoked(database: Database, among: Collection[str] | None) -> Collection[str]:
+    with database.read() as connection:
+        if among is None:
+            return {task_id for (task_id,) in fetch(connection, _REVOKED, (wall_now(),))}
+        return {task_id for (task_id,) in fetch(connection, _IS_REVOKED, (_names(among), wall_now()))}

@@ -23,7 +23,7 @@ from umbel.contrib.celery.config import CeleryConfig
 from umbel.contrib.celery.connection import Connection
 from umbel.contrib.celery.models import with_models
 from umbel.contrib.celery.task import CeleryTask
-from umbel.signals import Signal
+from umbel.signals import Signal, import_modules
 from umbel.task import Task
 
 __all__ = ["Celery", "make_default"]
@@ -134,6 +134,7 @@ class Celery(Umbel):
         """Import all modules with tasks, and tell ``on_after_configure`` and ``on_after_finalize``."""
         first, self.finalized = not self.finalized, True
         if first:
+            import_modules.send(self)
             self.on_configure.send(self)
             self.on_after_configure.send(self, source=self.conf)
         super().finalize()

@@ -321,6 +321,19 @@ class RepairConformance:
 
         await eventually(comes_unmarked)
 
+        async def is_forgotten() -> bool:
+            return not await brokers.b.revoked(["one"])
+
+        await eventually(is_forgotten)
+
+    @broker_scenario
+    async def test_what_was_revoked_can_be_asked_for(self, brokers: Brokers) -> None:
+        assert not await brokers.b.revoked()
+        await brokers.a.revoke(["one", "two"])
+        assert set(await brokers.b.revoked()) == {"one", "two"}
+        assert set(await brokers.b.revoked(["two", "three"])) == {"two"}
+        assert not await brokers.b.revoked([])
+
 
 async def _one_on_each_shelf(broker: Broker, queue: str) -> None:
     await _bury(broker, "dead-id", queue, reason="why dead")

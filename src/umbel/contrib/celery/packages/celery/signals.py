@@ -7,15 +7,26 @@ from umbel.signals import (
     after_setup_logger,
     after_setup_task_logger,
     after_task_publish,
+    beat_embedded_init,
+    beat_init,
     before_task_publish,
     celeryd_after_setup,
     celeryd_init,
+    heartbeat_sent,
+    import_modules,
     setup_logging,
     task_failure,
+    task_internal_error,
     task_postrun,
     task_prerun,
+    task_received,
+    task_rejected,
     task_retry,
+    task_revoked,
     task_success,
+    task_unknown,
+    user_preload_options,
+    worker_before_create_process,
     worker_init,
     worker_process_init,
     worker_process_shutdown,
@@ -61,20 +72,7 @@ __all__ = [
     "worker_shutting_down",
 ]
 
-# Those below can be connected to, and are not sent in this version: what they tell of happens in the node, or in beat.
-task_received = Signal("task_received", ("request",))
-task_revoked = Signal("task_revoked", ("request", "terminated", "signum", "expired"))
-task_rejected = Signal("task_rejected", ("message", "exc"))
-task_unknown = Signal("task_unknown", ("message", "exc", "name", "id"))
-task_internal_error = Signal(
-    "task_internal_error", ("task_id", "args", "kwargs", "request", "exception", "traceback", "einfo")
-)
-worker_before_create_process = Signal("worker_before_create_process")
-beat_init = Signal("beat_init")
-beat_embedded_init = Signal("beat_embedded_init")
-heartbeat_sent = Signal("heartbeat_sent")
-import_modules = Signal("import_modules")
-user_preload_options = Signal("user_preload_options", ("app", "options"))
+# There is no eventlet here.
 eventlet_pool_started = Signal("eventlet_pool_started")
 eventlet_pool_preshutdown = Signal("eventlet_pool_preshutdown")
 eventlet_pool_postshutdown = Signal("eventlet_pool_postshutdown")
