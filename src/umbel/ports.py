@@ -25,6 +25,7 @@ __all__ = [
     "GROUP_RECORD",
     "Ack",
     "Arrival",
+    "Bindings",
     "Broker",
     "Bury",
     "Capabilities",
@@ -317,6 +318,26 @@ class Remote(Protocol):
 
     async def events(self, exchange: str) -> AsyncIterator[bytes]:
         """The events, as they come. When it has returned, none that is published from then on is missed."""
+        ...
+
+
+@runtime_checkable
+class Bindings(Protocol):
+    """Of a broker that keeps, as kombu does, which queues an exchange feeds, so that other programs see it.
+
+    A binding is (routing key, pattern, queue); the pattern is a regular expression, '' for exchanges that need none.
+    """
+
+    async def bind(self, exchange: str, binding: tuple[str, str, str]) -> None:
+        """Let `exchange` feed a queue; repeating it changes nothing."""
+        ...
+
+    async def unbind(self, exchange: str, binding: tuple[str, str, str]) -> None:
+        """Undo ``bind``."""
+        ...
+
+    async def bindings(self, exchange: str) -> Sequence[tuple[str, str, str]]:
+        """All bindings of `exchange`."""
         ...
 
 

@@ -23,7 +23,7 @@ from umbel.core.frame import DELIVERIES_HEADER, FLOW_HEADER, HISTORY_HEADER, PRI
 from umbel.core.priority import celery_priority, frame_priority
 from umbel.errors import DecodeError, EncodeError
 
-__all__ = ["decode_call", "encode_call", "read_header"]
+__all__ = ["decode_call", "encode_call", "read_header", "sender_name"]
 
 _NO_EMBED = Embed()
 _NULL_EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
@@ -93,7 +93,8 @@ _NOT_CUSTOM = frozenset(_Header.__struct_fields__) | {
 _hostname = socket.gethostname()
 
 
-def _origin() -> str:
+def sender_name() -> str:
+    """What messages say of who sent them: ``gen1234@host``."""
     return f"gen{os.getpid()}@{_hostname}"
 
 
@@ -179,7 +180,7 @@ def _headers_v2(envelope: Envelope) -> dict[str, Any]:
         "parent_id": envelope.parent_id,
         "argsrepr": safe_repr(envelope.args) if args is None else args,
         "kwargsrepr": safe_repr(envelope.kwargs) if kwargs is None else kwargs,
-        "origin": envelope.origin or _origin(),
+        "origin": envelope.origin or sender_name(),
         "ignore_result": envelope.ignore_result,
         "replaced_task_nesting": envelope.replaced_task_nesting,
         "stamped_headers": envelope.stamped_headers,

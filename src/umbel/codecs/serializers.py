@@ -29,6 +29,7 @@ __all__ = [
     "is_accepted",
     "names",
     "register",
+    "unregister",
 ]
 
 DEFAULT_ACCEPT: frozenset[str] = frozenset({"json"})
@@ -70,6 +71,14 @@ def register(
     serializer = Serializer(name, content_type, content_encoding, dumps, loads)
     _by_name[name] = serializer
     _by_type[content_type] = serializer
+
+
+def unregister(name: str) -> None:
+    """Forget the serializer `name`. Raises ``ConfigurationError`` with the known names when there is none."""
+    serializer = check_serializer(name)
+    del _by_name[name]
+    if _by_type.get(serializer.content_type) is serializer:
+        del _by_type[serializer.content_type]
 
 
 def names() -> list[str]:

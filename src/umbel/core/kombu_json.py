@@ -48,7 +48,8 @@ def dump_frame(frame: Frame, *, routing_key: str, delivery_tag: str | None = Non
     """
     given = frame.properties
     info = given.get("delivery_info")
-    if not isinstance(info, dict) or info.get("routing_key") != routing_key:
+    # Who publishes to an exchange keeps its address, and names the queue that it was found to feed.
+    if not isinstance(info, dict) or routing_key not in (info.get("routing_key"), info.get("queue")):
         info = {"exchange": "", "routing_key": routing_key}
     properties = dict(given)
     # kombu's order of keys

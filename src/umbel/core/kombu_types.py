@@ -23,7 +23,7 @@ from uuid import UUID
 
 import msgspec
 
-__all__ = ["TYPE_KEY", "VALUE_KEY", "dumps", "loads", "register_type"]
+__all__ = ["TYPE_KEY", "VALUE_KEY", "dumps", "loads", "plain", "register_type", "restore"]
 
 TYPE_KEY, VALUE_KEY = "__type__", "__value__"
 
@@ -58,7 +58,8 @@ register_type(Decimal, "decimal", str, Decimal)
 register_type(UUID, "uuid", lambda value: {"hex": value.hex}, lambda value: UUID(**value))
 
 
-def _default(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """What stands in JSON for a value that it lacks. Raises ``TypeError`` when nothing does."""
     reducer = getattr(value, "__json__", None)
     if reducer is not None:
         return reducer()
@@ -87,9 +88,9 @@ def _make_encode() -> Callable[[Any], str]:
     # json.dumps builds a new C encoder at every call, which takes longer than encoding a small body.
     make_encoder: Any = getattr(_json_encoder, "c_make_encoder", None)
     if make_encoder is None:
-        return json.JSONEncoder(default=_default).encode
+        return json.JSONEncoder(default=plain).encode
     escape: Any = _json_encoder.encode_basestring_ascii
-    chunks = make_encoder(None, _default, escape, None, ": ", ", ", False, False, True)
+    chunks = make_encoder(None, plain, escape, None, ": ", ", ", False, False, True)
     return lambda value: "".join(chunks(value, 0))
 
 
@@ -114,12 +115,13 @@ def loads(data: bytes) -> Any:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             pass  # NaN, Infinity, numbers beyond a double and lone surrogates: Python's own reader takes them
     try:
-        return json.loads(data.decode("utf-8"), object_hook=_restore)
+        return json.loads(data.decode("utf-8"), object_hook=restore)
     except RecursionError as exc:
         raise ValueError("the JSON is nested too deeply") from exc
 
 
-def _restore(value: dict[str, Any]) -> Any:
+def restore(value: dict[str, Any]) -> Any:
+    """What a tagged object stands for; any other as it is."""
     if len(value) != 2 or TYPE_KEY not in value or VALUE_KEY not in value:
         return value
     marker = value[TYPE_KEY]

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from umbel.backends.redis.address import Address
+from umbel.backends.redis.bindings import BindingTables
 from umbel.backends.redis.keys import Keys
 from umbel.backends.redis.options import Options
 from umbel.backends.redis.presence import read_nodes
@@ -66,7 +67,7 @@ _HINTS = 10_000
 """Signals kept for a reader who is slow; the oldest are dropped then."""
 
 
-class RedisBroker(Pidbox):
+class RedisBroker(Pidbox, BindingTables):
     """See ``umbel.ports.Broker``."""
 
     caps = Capabilities(name="Redis", celery_wire=True)

@@ -17,11 +17,14 @@ from umbel._version import __version__
 from umbel.app import Umbel
 from umbel.cli.base import Globals, main
 from umbel.config import Config
+from umbel.connections import broker_options
 from umbel.contrib.celery.amqp import Amqp
 from umbel.contrib.celery.backend import Backend
 from umbel.contrib.celery.config import CeleryConfig
 from umbel.contrib.celery.connection import Connection
 from umbel.contrib.celery.models import with_models
+from umbel.contrib.celery.pools import connections
+from umbel.contrib.celery.resources import fallback
 from umbel.contrib.celery.task import CeleryTask
 from umbel.signals import Signal, import_modules
 from umbel.task import Task
@@ -160,13 +163,45 @@ class Celery(Umbel):
 
     # -- connections
 
-    def connection_for_write(self, url: str | None = None, **unused: Any) -> Connection:
-        """The way to the broker as an object, to check that it is there: ``connection.ensure_connection()``."""
-        return Connection(self, url)
+    def connection_for_write(self, url: str | None = None, **options: Any) -> Connection:
+        """The way to the broker as an object: kombu's Connection, with the settings of this app."""
+        if url is None:
+            options["transport_options"] = {
+                **broker_options(self),
+                **(options.get("transport_options") or {}),
+            }
+        for unused in ("heartbeat", "login_method", "failover_strategy"):
+            options.pop(unused, None)
+        return Connection(url or self.broker_url, **options)
 
     connection_for_read = connection_for_write
     connection = connection_for_write
-    connection_or_acquire = connection_for_write
+
+    @property
+    def pool(self) -> Any:
+        """Connections to the broker, at most broker_pool_limit at a time."""
+        pool = connections[self.connection_for_write()]
+        pool.resize(self.conf.broker_pool_limit)
+        return pool
+
+    @property
+    def producer_pool(self) -> Any:
+        """Producers of such connections."""
+        return self.amqp.producer_pool
+
+    def connection_or_acquire(self, connection: Any = None, pool: bool = True, **options: Any) -> Any:
+        """``with app.connection_or_acquire(connection) as connection``: the one that is given, or one of the pool."""
+        return fallback(
+            connection,
+            lambda: self.pool.acquire(block=True) if pool else self.connection_for_write(**options),
+        )
+
+    def producer_or_acquire(self, producer: Any = None) -> Any:
+        """``with app.producer_or_acquire(producer) as producer``: the one that is given, or one of the pool."""
+        return fallback(producer, lambda: self.producer_pool.acquire(block=True))
+
+    default_connection = connection_or_acquire
+    default_producer = producer_or_acquire
 
     # -- running
 

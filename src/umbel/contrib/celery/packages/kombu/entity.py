@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
-from umbel.contrib.celery.queues import Exchange, Queue
+from umbel.contrib.celery.queues import (
+    PERSISTENT_DELIVERY_MODE,
+    TRANSIENT_DELIVERY_MODE,
+    Exchange,
+    Queue,
+    binding,
+)
 
-__all__ = ["Exchange", "Queue"]
+__all__ = [
+    "PERSISTENT_DELIVERY_MODE",
+    "TRANSIENT_DELIVERY_MODE",
+    "Exchange",
+    "Queue",
+    "binding",
+]

@@ -2,6 +2,48 @@
 
 from __future__ import annotations
 
-from umbel.errors import ContentDisallowed, DecodeError, EncodeError, OperationalError
+from umbel.contrib.celery.kombu_errors import (
+    ChannelError,
+    ChannelLimitExceeded,
+    ConnectionError,
+    ConnectionLimitExceeded,
+    ContentDisallowed,
+    DecodeError,
+    EncodeError,
+    HttpError,
+    InconsistencyError,
+    KombuError,
+    LimitExceeded,
+    MessageStateError,
+    NotBoundError,
+    OperationalError,
+    RecoverableConnectionError,
+    ResourceError,
+    SerializationError,
+    SerializerNotInstalled,
+    TimeoutError,
+    VersionMismatch,
+)
 
-__all__ = ["ContentDisallowed", "DecodeError", "EncodeError", "OperationalError"]
+__all__ = [
+    "ChannelError",
+    "ChannelLimitExceeded",
+    "ConnectionError",
+    "ConnectionLimitExceeded",
+    "ContentDisallowed",
+    "DecodeError",
+    "EncodeError",
+    "HttpError",
+    "InconsistencyError",
+    "KombuError",
+    "LimitExceeded",
+    "MessageStateError",
+    "NotBoundError",
+    "OperationalError",
+    "RecoverableConnectionError",
+    "ResourceError",
+    "SerializationError",
+    "SerializerNotInstalled",
+    "TimeoutError",
+    "VersionMismatch",
+]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from json import loads
-from typing import Any
+from umbel.contrib.celery.kombu_json import (
+    JSONEncoder,
+    dumps,
+    loads,
+    object_hook,
+    register_type,
+)
 
-from umbel.codecs import serializers
-
-__all__ = ["dumps", "loads"]
-
-
-def dumps(value: Any, **unused: Any) -> str:
-    """`value` as a message would hold it: dates, decimals and ids in kombu's form."""
-    return serializers.encode(value, "json")[2].decode()
+__all__ = [
+    "JSONEncoder",
+    "dumps",
+    "loads",
+    "object_hook",
+    "register_type",
+]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
-from umbel.ids import new_id as uuid
+from umbel.ids import (
+    new_id as uuid,
+)
 
-__all__ = ["uuid"]
+__all__ = [
+    "uuid",
+]
