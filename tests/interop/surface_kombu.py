@@ -388,8 +388,8 @@ def connections() -> Any:
 
     def flaky() -> str:
         calls.append(1)
-        if len(calls) < 3:
-            raise connection.connection_errors[-1]("no")
+        if len(calls) < 2:
+            raise connection.recoverable_connection_errors[0]("no")
         return "done"
 
     connection = Connection("memory://")

@@ -147,7 +147,7 @@ def test_what_is_rejected_is_among_the_dead(place: Place, fresh: str, run_umbel:
         queue.put({"n": 1}, correlation_id=fresh)
         queue.get(timeout=10).reject()
         assert queue.qsize() == 0
-    assert "rejected by its consumer" in run_umbel("dead", "list", "--queue", fresh)
+    assert "rejected by its consumer" in run_umbel("dead", "list", "-Q", fresh, "--json")
 
 
 def test_what_cannot_be_done_says_so() -> None:

@@ -17,9 +17,13 @@ from umbel.errors import ContentDisallowed
 __all__ = ["Consumer", "Producer", "maybe_channel", "maybe_declare"]
 
 
+def _is_connection(thing: Any) -> bool:
+    return hasattr(type(thing), "default_channel")  # asking the object itself would connect
+
+
 def maybe_channel(channel: Any) -> Any:
     """The default channel of a connection; a channel as it is."""
-    return channel.default_channel if hasattr(channel, "default_channel") else channel
+    return channel.default_channel if _is_connection(channel) else channel
 
 
 def maybe_declare(entity: Any, channel: Any = None, retry: bool = False, **retry_policy: Any) -> bool:
@@ -102,7 +106,7 @@ class Producer:
 
     def revive(self, channel: Any) -> None:
         """Use another channel or connection."""
-        if hasattr(channel, "default_channel"):
+        if _is_connection(channel):
             self._connection = channel
             self._channel = ChannelPromise(lambda: channel.default_channel)
         else:
