@@ -477,8 +477,16 @@ class Umbel(Workflows):
         """The task that runs in this thread or coroutine."""
         return context.get_current_task()
 
+    def around_run(self, task: BaseTask[..., Any]) -> Callable[..., Any] | None:
+        """A function ``(request, run) -> run()`` around the runs of `task` in a worker; None. For integrations."""
+        return None
+
+    def run_child(self, serve: Callable[[], None]) -> None:
+        """What a process of a worker does."""
+        serve()
+
     def now(self) -> datetime:
-        """The time, aware, in the timezone of the settings, or UTC."""
+        """The time, aware, in the time zone of the settings."""
         return datetime.now(ZoneInfo(self.conf.timezone) if self.conf.timezone else UTC)
 
     @property

@@ -33,6 +33,7 @@ COMMANDS = {
     "worker": Lazy("umbel.cli.worker", "worker", "Run tasks until told to stop."),
     "call": Lazy("umbel.cli.calls", "call", "Send a task by its name."),
     "result": Lazy("umbel.cli.calls", "result", "Print the result of a call."),
+    "beat": Lazy("umbel.cli.beat", "beat", "Send what the schedule of a program for Celery says is due."),
     "status": Lazy("umbel.cli.nodes", "status", "Show the workers that are alive."),
     "inspect": Lazy("umbel.cli.remote", "inspect", "Ask the workers."),
     "control": Lazy("umbel.cli.remote", "control", "Tell the workers what to do."),
@@ -158,7 +159,6 @@ class Command(_Common):
 
 
 _CELERYS = {
-    "beat": "Periodic tasks come in a later version. Until then let cron run: umbel -A PROJECT call TASK.",
     "flower": "Run Celery's: celery --broker=URL flower. On Redis it sees workers that publish events (-E).",
     "multi": "Let systemd, supervisord or a container run each worker; docs/guides/deployment.md shows how.",
     "migrate": "Point both at the same broker: the messages are the same.",

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
-from umbel.cli import exits
 from umbel.cli.base import Command, Globals
+from umbel.cli.beat import beside
 from umbel.cli.find_app import import_tasks
 from umbel.cli.options import split_names
+from umbel.cli.pidfile import pid_in
 from umbel.cli.session import the_app
 from umbel.worker.options import WorkerOptions
 from umbel.worker.program import run_worker
@@ -37,15 +35,6 @@ _INERT = (
 )
 # Those that would be missed if they were ignored, with what to do instead.
 _REFUSED = (
-    (
-        click.Option(["-B", "--beat"], is_flag=True),
-        "Periodic tasks come in a later version. Until then let cron or a systemd timer run `umbel call NAME`.",
-    ),
-    (
-        click.Option(["-s", "--schedule-filename"]),
-        "It belongs to -B: periodic tasks come in a later version.",
-    ),
-    (click.Option(["--scheduler"]), "It belongs to -B: periodic tasks come in a later version."),
     (
         click.Option(["-D", "--detach"], is_flag=True),
         "A worker stays in the foreground: let systemd, supervisord or a container keep it, or start it with nohup.",
@@ -188,6 +177,11 @@ def _level(ctx: click.Context, param: click.Parameter, value: str) -> str:
     help="Answer /live and /ready over HTTP here; without a host, on 127.0.0.1. [default: worker_health_address]",
 )
 @click.option(
+    "-B", "--beat", is_flag=True, help="Run a beat beside it, for a program that was written for Celery."
+)
+@click.option("-s", "--schedule-filename", help="The file of that beat.")
+@click.option("--scheduler", help="The class of that beat.")
+@click.option(
     "--pidfile",
     type=click.Path(dir_okay=False),
     help="Write the process id here; refuse to start while another worker does.",
@@ -212,7 +206,9 @@ def worker(ctx: click.Context, /, pidfile: str | None, include: tuple[str, ...],
     if include:
         app.conf.include = [*app.conf.include, *include]
     import_tasks(app)
-    with _pid_in(pidfile):
+    with_beat, schedule = options.pop("beat"), options.pop("schedule_filename")
+    about_beat = {"scheduler": options.pop("scheduler"), "schedule_filename": schedule}
+    with pid_in(pidfile), beside(app, **about_beat) if with_beat else contextlib.nullcontext():
         code = run_worker(app, WorkerOptions(**options, banner=not state.quiet))
     ctx.exit(code)
 
@@ -227,60 +223,3 @@ def _hide_celerys() -> None:
 
 
 _hide_celerys()
-
-
-# ------------------------------------------------------------------------------------------------- pidfile
-
-
-@contextlib.contextmanager
-def _pid_in(path: str | None) -> Iterator[None]:
-    """Hold a pidfile. One that a dead process left behind is replaced."""
-    if path is None:
-        yield
-        return
-    file = Path(path)
-    ours = f"{os.getpid()}\n"
-    while True:
-        try:
-            with file.open("x") as stream:
-                stream.write(ours)
-            break
-        except FileExistsError:
-            pid = _pid_of(file)
-            if pid == os.getpid():  # the worker has started itself anew (--autoreload, SIGHUP)
-                break
-            if pid is not None and _alive(pid):
-                _refuse(file, pid)
-            file.unlink(missing_ok=True)
-        except OSError as exc:
-            exits.fail(f"The pidfile {path} cannot be written: {exc.strerror}.", exits.USAGE)
-    try:
-        yield
-    finally:
-        if _pid_of(file) == os.getpid():
-            file.unlink(missing_ok=True)
-
-
-def _refuse(file: Path, pid: int) -> NoReturn:
-    exits.fail(
-        f"A worker already runs with this pidfile: {file} names the process {pid}. "
-        "Stop it first, or give this worker another --pidfile.",
-        exits.USAGE,
-    )
-
-
-def _pid_of(file: Path) -> int | None:
-    try:
-        return int(file.read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

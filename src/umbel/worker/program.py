@@ -292,7 +292,7 @@ class Program:
         end.cancelled = runner.cancel
         signals.worker_process_init.send(None)
         try:
-            serve(end, runner, self.pool, self.slots, os.getpid())
+            self.app.run_child(lambda: serve(end, runner, self.pool, self.slots, os.getpid()))
         finally:
             signals.worker_process_shutdown.send(None, pid=os.getpid(), exitcode=0)
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -40,8 +41,9 @@ from umbel.errors import (
 from umbel.execution import Attempt, begin, internal_error, raised, returned
 from umbel.ports import Outgoing
 from umbel.replacing import Replaced
-from umbel.task import Task, setting_of
+from umbel.task import setting_of
 from umbel.worker import limits
+from umbel.worker.executions import Execution, Facts
 from umbel.worker.follow import Failed, Following, FollowUps
 from umbel.worker.ipc import Begun, Done, Handed, Progress, Report, text
 from umbel.worker.joining import Joining, asks_the_store, is_in_workflow
@@ -54,33 +56,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("umbel.worker")
 
 SoftLimit = Callable[[float], AbstractContextManager[None]]
-
-
-class Facts(msgspec.Struct, kw_only=True):
-    """What does not change from one run of a task to the next."""
-
-    task: Task[..., Any]
-    ignore_result: bool
-    track_started: bool
-    soft_limit: float | None
-    hard_limit: float | None
-    stored: Rules
-    """The rules of a call whose result is kept."""
-    ignored: Rules
-
-
-class Execution(msgspec.Struct, kw_only=True):
-    """One run, from message to ending: the record that walks through the steps below."""
-
-    call: Handed
-    envelope: Envelope
-    facts: Facts
-    task: Task[..., Any]
-    request: Request
-    rules: Rules
-    soft_limit: float | None
-    hard_limit: float | None
-    started: float
 
 
 class Runner:
@@ -132,7 +107,11 @@ class Runner:
         prepared = self._prepare(call)
         if isinstance(prepared, Done):
             return prepared
-        execution = prepared
+        if (around := prepared.facts.around) is not None:
+            return around(prepared.request, partial(self._carry_out, prepared))
+        return self._carry_out(prepared)
+
+    def _carry_out(self, execution: Execution) -> Done:
         task, request = execution.task, execution.request
         with running(task, request):
             try:
@@ -240,6 +219,7 @@ class Runner:
             )
             facts = self._facts[name] = Facts(
                 task=task,
+                around=self._app.around_run(task),
                 ignore_result=bool(setting_of(task, "ignore_result")),
                 track_started=bool(setting_of(task, "track_started")),
                 soft_limit=setting_of(task, "soft_time_limit"),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+import signal
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, tzinfo
+from functools import partial
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
@@ -20,12 +22,14 @@ from umbel.config import Config
 from umbel.connections import broker_options
 from umbel.contrib.celery.amqp import Amqp
 from umbel.contrib.celery.backend import Backend
+from umbel.contrib.celery.beat import Service, scheduler_named
 from umbel.contrib.celery.config import CeleryConfig
 from umbel.contrib.celery.connection import Connection
 from umbel.contrib.celery.models import with_models
 from umbel.contrib.celery.pools import connections
 from umbel.contrib.celery.resources import fallback
 from umbel.contrib.celery.task import CeleryTask
+from umbel.contrib.celery.tracing import Worker, run_traced, tracer_of
 from umbel.signals import Signal, import_modules
 from umbel.task import Task
 
@@ -160,6 +164,28 @@ class Celery(Umbel):
         entry["options"] = {**sig.options, **options}
         self.conf.beat_schedule = {**(self.conf.beat_schedule or {}), name: entry}
         return name
+
+    def around_run(self, task: Task[..., Any]) -> Callable[..., Any] | None:
+        """What other packages have put around its runs."""
+        tracer = tracer_of(task)
+        return None if tracer is None else partial(run_traced, tracer)
+
+    def run_child(self, serve: Callable[[], None]) -> None:
+        """Inside of what other packages have put around the loop of a process."""
+        module = sys.modules.get("billiard.pool")
+        getattr(module, "Worker", Worker)().workloop(serve)
+
+    def run_beat(self, scheduler: str | None = None, **options: Any) -> None:
+        """Send what is due, until the process is told to stop. `scheduler` is the name or the path of a class."""
+        self.finalize()
+        service = Service(
+            self, scheduler_cls=scheduler_named(scheduler or self.conf.beat_scheduler), **options
+        )
+        previous = signal.signal(signal.SIGTERM, lambda *_: service.stop())
+        try:
+            service.start()
+        finally:
+            signal.signal(signal.SIGTERM, previous)
 
     # -- connections
 

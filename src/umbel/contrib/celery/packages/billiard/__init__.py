@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
-from multiprocessing import Process, current_process
+from multiprocessing import Process, cpu_count, current_process
 
-__all__ = ["Process", "current_process"]
+__all__ = ["VERSION", "Process", "cpu_count", "current_process"]
+
+VERSION = (4, 2, 4)
+__version__ = "4.2.4"

@@ -2,6 +2,24 @@
 
 from __future__ import annotations
 
-from umbel.contrib.celery.schedules import ParseException, crontab, crontab_parser, schedule
+from umbel.contrib.celery.schedules import (
+    BaseSchedule,
+    ParseException,
+    crontab,
+    crontab_parser,
+    maybe_schedule,
+    schedstate,
+    schedule,
+    solar,
+)
 
-__all__ = ["ParseException", "crontab", "crontab_parser", "schedule"]
+__all__ = [
+    "BaseSchedule",
+    "ParseException",
+    "crontab",
+    "crontab_parser",
+    "maybe_schedule",
+    "schedstate",
+    "schedule",
+    "solar",
+]

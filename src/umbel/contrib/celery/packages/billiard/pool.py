@@ -1,0 +1,7 @@
+"""The processes that run tasks."""
+
+from __future__ import annotations
+
+from umbel.contrib.celery.tracing import Worker
+
+__all__ = ["Worker"]
