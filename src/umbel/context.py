@@ -114,6 +114,13 @@ class Request(msgspec.Struct, dict=True):
         """Celery's old word for ``group``."""
         return self.group
 
+    def __getattr__(self, name: str) -> Any:
+        """A custom header, as an attribute: those who follow calls from process to process look there."""
+        headers = None if name.startswith("__") else self.headers
+        if headers is None or name not in headers:
+            raise AttributeError(f"The request has no {name!r}, and the message no header of that name.")
+        return headers[name]
+
     def get(self, key: str, default: Any = None) -> Any:
         """A field or a custom header; `default` when there is none."""
         value = getattr(self, key, None)

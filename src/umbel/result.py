@@ -392,17 +392,19 @@ class EagerResult(AsyncResult[R_co]):
 
     def __init__(
         self,
-        id: str,
+        id: str | None,
         result: Any,
         state: str,
-        *,
-        name: str | None = None,
-        app: Umbel | None = None,
         traceback: str | None = None,
+        name: str | None = None,
+        *,
+        app: Umbel | None = None,
         children: Sequence[AsyncResult[Any]] = (),
     ) -> None:
-        super().__init__(id, app=app)
-        self._final = ResultMeta(task_id=id, status=state, result=result, traceback=traceback, name=name)
+        super().__init__(id or "none", app=app)
+        if id is None:  # as celery-once and others make one, for a call that was never made
+            self.id = None  # type: ignore[assignment]
+        self._final = ResultMeta(task_id=self.id, status=state, result=result, traceback=traceback, name=name)
         self._children = list(children)
 
     @property

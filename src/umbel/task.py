@@ -5,6 +5,7 @@ Long because the public methods of a task, their typed twins and their documenta
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import random
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -222,6 +223,8 @@ class Task(Generic[P, R_co]):
         three cases nothing was sent, except when the error is ``in_doubt`` and says so: the connection broke, or time ran
         out, while the broker was to answer. Such a message is not sent again, because it might run twice.
         """
+        if self.sends_itself:
+            return self.apply_async(args, kwargs)
         return self.app.client.call(self, args, kwargs, None)
 
     @overload
@@ -272,6 +275,8 @@ class Task(Generic[P, R_co]):
     async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> Result[R_co]: ...
     async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> Result[Any]:
         """``delay`` for coroutines: does not block the event loop."""
+        if self.sends_itself:
+            return await asyncio.to_thread(self.apply_async, args, kwargs)
         return await self.app.client.acall(self, args, kwargs, None)
 
     @overload

@@ -20,8 +20,10 @@ from umbel.app import Umbel
 from umbel.cli.base import Globals, main
 from umbel.config import Config
 from umbel.connections import broker_options
+from umbel.contrib.celery.adopted import AdoptedStore, backend_class
 from umbel.contrib.celery.amqp import Amqp
 from umbel.contrib.celery.backend import Backend
+from umbel.contrib.celery.backends import BaseBackend
 from umbel.contrib.celery.beat import Service, scheduler_named
 from umbel.contrib.celery.config import CeleryConfig
 from umbel.contrib.celery.connection import Connection
@@ -30,6 +32,7 @@ from umbel.contrib.celery.pools import connections
 from umbel.contrib.celery.resources import fallback
 from umbel.contrib.celery.task import CeleryTask
 from umbel.contrib.celery.tracing import Worker, run_traced, tracer_of
+from umbel.ports import ResultStore
 from umbel.signals import Signal, import_modules
 from umbel.task import Task
 
@@ -57,11 +60,9 @@ class Celery(Umbel):
         for name in ("broker", "backend", "include", "namespace", "set_as_current"):
             if arguments.get(name) is not None:
                 settings[name] = arguments[name]
-        backend = settings.get("backend")
-        if backend is not None and not isinstance(backend, str):
-            raise TypeError(
-                f"backend must be a URL, not {backend!r}: classes of Celery's cannot keep results here."
-            )
+        self._backend: tuple[Any, Backend] | None = None
+        if not isinstance(settings.get("backend"), str | None):
+            self._backend = (None, settings.pop("backend"))
         if isinstance(settings.get("include"), str):
             settings["include"] = [settings["include"]]
         super().__init__(main, task_cls=_class_of(arguments.get("task_cls")), **settings)
@@ -75,7 +76,6 @@ class Celery(Umbel):
         self.finalized = False
         self.amqp = Amqp(self)
         self.loader = Loader(self)
-        self.backend = Backend(self)
         if arguments.get("config_source") is not None:
             self.config_from_object(arguments["config_source"])
 
@@ -228,6 +228,29 @@ class Celery(Umbel):
 
     default_connection = connection_or_acquire
     default_producer = producer_or_acquire
+
+    # -- results
+
+    @property
+    def backend(self) -> Backend:
+        """The result backend: that of the settings, or an object with the words of one around Umbel's store."""
+        named = self.conf.result_backend
+        if self._backend is None or self._backend[0] != named:
+            found = backend_class(named) if named else None
+            self._backend = (named, Backend(self) if found is None else found(self, url=named))
+        elif isinstance(self._backend[1], type):
+            self._backend = (named, self._backend[1](self))
+        return self._backend[1]
+
+    @property
+    def has_store(self) -> bool:
+        """Whether results are kept."""
+        return isinstance(self.backend, BaseBackend) or super().has_store
+
+    def new_store(self) -> ResultStore | None:
+        """A result store; around a backend of Celery's, where the settings name one."""
+        backend = self.backend
+        return AdoptedStore(self, backend) if isinstance(backend, BaseBackend) else super().new_store()
 
     # -- running
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from umbel.context import Request, current_run, running
 from umbel.flow.signature import Signature
+from umbel.result import AsyncResult
 from umbel.task import Task as UmbelTask
 
 __all__ = ["CeleryTask"]
@@ -17,6 +18,13 @@ class CeleryTask(UmbelTask[..., Any]):
     abstract = True
     Strategy = "celery.worker.strategy:default"
     Request = "celery.worker.request:Request"
+
+    def delay(self, *args: Any, **kwargs: Any) -> AsyncResult[Any]:
+        """Send it, through ``apply_async``: a subclass, or a package that watches, may have another one."""
+        return self.apply_async(args, kwargs)
+
+    def _get_app(self) -> Any:
+        return self.app
 
     def push_request(self, *args: Any, **kwargs: Any) -> None:
         """Let ``self.request`` have these fields until ``pop_request()``. For tests of bound tasks."""
