@@ -479,7 +479,6 @@ class Umbel(Workflows):
 
     def around_run(self, task: BaseTask[..., Any]) -> Callable[..., Any] | None:
         """A function ``(request, run) -> run()`` around the runs of `task` in a worker; None. For integrations."""
-        return None
 
     def run_child(self, serve: Callable[[], None]) -> None:
         """What a process of a worker does."""

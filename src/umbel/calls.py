@@ -104,6 +104,10 @@ class Planner:
         plan = self._plan(name, task)
         envelope, merged, due_in = self._planned(plan, args, kwargs, options, retries)
         frame = _encoded(plan, envelope, merged)
+        if self._app.celery_options and isinstance(merged.priority, int) and 0 < merged.priority <= 9:
+            frame.properties["priority"] = (
+                merged.priority
+            )  # as it was given, and not as the step that it stands on
         if before_task_publish.receivers:
             before_task_publish.send(name, **published(envelope, frame), declare=[], retry_policy=None)
             # Arguments may have been changed in place, and headers, which are written when the frame is stored.

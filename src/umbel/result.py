@@ -40,7 +40,7 @@ class AsyncResult(Generic[R_co]):
     3
     """
 
-    __slots__ = ("__weakref__", "_app", "_final", "id", "ignored", "parent")
+    __slots__ = ("__weakref__", "_app", "_final", "_then", "id", "ignored", "parent")
 
     def __init__(
         self,
@@ -59,8 +59,20 @@ class AsyncResult(Generic[R_co]):
         """No result is kept for this call: ``get()`` returns None at once."""
         self._app = app
         self._final: ResultMeta | None = None
+        self._then: list[Callable[[Any], Any]] = []
 
     # -- waiting
+
+    def then(self, callback: Callable[[Any], Any], on_error: Any = None, weak: bool = False) -> Any:
+        """Call `callback` with this result when it has ended: now, or when ``get()`` sees it. `on_error`: instead, if it failed."""
+        self._then.append(lambda result: (on_error if on_error and result.failed() else callback)(result))
+        if self.ready():
+            self._tell_then()
+        return self
+
+    def _tell_then(self) -> None:
+        while self._then:
+            self._then.pop(0)(self)
 
     def get(
         self,
@@ -113,6 +125,7 @@ class AsyncResult(Generic[R_co]):
         if meta is None:
             raise TimeoutError(self._overdue(timeout))
         value = _value(meta)
+        self._tell_then()
         if propagate and meta.status in PROPAGATE_STATES:
             raise value
         if callback is not None:

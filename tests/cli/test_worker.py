@@ -98,7 +98,6 @@ def test_a_logfile_and_more_tasks(project: Project, start_worker: Start) -> None
         ),
         (["-c", "0"], "0 is not in the range"),
         (["-l", "loud"], "'loud' is not a level. Use debug, info, warning, error, critical"),
-        (["-B"], "Periodic tasks come in a later version"),
         (["-D"], "A worker stays in the foreground"),
         (["--autoscale", "10,3"], "use -c"),
         (["--uid", "1"], "User= in a systemd unit"),

@@ -39,7 +39,7 @@ from umbel.errors import (
     TaskRevokedError,
 )
 from umbel.execution import Attempt, begin, internal_error, raised, returned
-from umbel.ports import Outgoing
+from umbel.ports import Frame, Outgoing
 from umbel.replacing import Replaced
 from umbel.task import setting_of
 from umbel.worker import limits
@@ -188,7 +188,7 @@ class Runner:
             # Where Celery names exchange and routing key, the header is not the queue that a retry has to go back to.
             envelope = msgspec.structs.replace(envelope, queue=call.queue)
         request = Request.from_envelope(
-            envelope, hostname=self._hostname, delivery_info=frame.properties.get("delivery_info")
+            envelope, hostname=self._hostname, delivery_info=_delivery_info(frame, call)
         )
         request.deliveries = call.deliveries
         request.properties = frame.properties
@@ -466,6 +466,15 @@ def _from_the_task_on(exc: BaseException) -> BaseException:
 
 def _aware(time: datetime) -> datetime:
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
+def _delivery_info(frame: Frame, call: Handed) -> dict[str, Any]:
+    told = frame.properties.get("delivery_info")
+    return {
+        **(told if isinstance(told, dict) else {}),
+        "priority": frame.properties.get("priority", 0),
+        "redelivered": call.deliveries > 1,
+    }
 
 
 def _parked(call: Handed, envelope: Envelope, reason: str) -> Done:
