@@ -8,9 +8,10 @@ from pathlib import Path
 
 from umbel.errors import ConfigurationError
 
-__all__ = ["install_as_celery"]
+__all__ = ["PACKAGES", "install_as_celery"]
 
-_PACKAGES = str(Path(__file__).parent / "contrib" / "celery" / "packages")
+PACKAGES = str(Path(__file__).parent / "contrib" / "celery" / "packages")
+"""The directory that holds Umbel under the names of Celery and kombu."""
 _NAMES = ("celery", "kombu", "billiard", "vine")
 
 
@@ -32,12 +33,12 @@ def install_as_celery() -> None:
     for name in _NAMES:
         loaded = sys.modules.get(name)
         where = getattr(loaded, "__file__", None) or ""
-        if loaded is not None and not where.startswith(_PACKAGES):
+        if loaded is not None and not where.startswith(PACKAGES):
             raise ConfigurationError(
                 f"install_as_celery() comes too late: {name} has been imported from {where or 'elsewhere'}. Call it "
                 "before anything that imports Celery, or start the program with `python -m umbel.celery`."
             )
-    sys.path[:] = [_PACKAGES, *(entry for entry in sys.path if entry != _PACKAGES)]
+    sys.path[:] = [PACKAGES, *(entry for entry in sys.path if entry != PACKAGES)]
     inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    paths = [_PACKAGES, *(entry for entry in inherited if entry and entry != _PACKAGES)]
+    paths = [PACKAGES, *(entry for entry in inherited if entry and entry != PACKAGES)]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)

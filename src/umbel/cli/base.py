@@ -17,7 +17,7 @@ from umbel.errors import UmbelError
 if TYPE_CHECKING:
     from umbel.app import Umbel
 
-__all__ = ["COMMANDS", "Command", "Globals", "LazyGroup", "UmbelGroup", "main"]
+__all__ = ["CELERYS", "COMMANDS", "Command", "Globals", "LazyGroup", "UmbelGroup", "main"]
 
 
 class Lazy(NamedTuple):
@@ -45,6 +45,7 @@ COMMANDS = {
     "parked": Lazy("umbel.cli.shelves", "parked", "Inspect and replay messages that no worker knew."),
     "shell": Lazy("umbel.cli.shell", "shell", "Open a Python shell with the app and its tasks."),
     "report": Lazy("umbel.cli.report", "report", "Print versions and settings, for bug reports."),
+    "migrate": Lazy("umbel.cli.migrate", "migrate", "Move a program that was written for Celery."),
     "demo": Lazy("umbel.cli.demo", "demo", "Watch a worker do real work, in under a minute."),
 }
 
@@ -158,10 +159,9 @@ class Command(_Common):
     """An ordinary command."""
 
 
-_CELERYS = {
+CELERYS = {
     "flower": "Run Celery's: celery --broker=URL flower. On Redis it sees workers that publish events (-E).",
     "multi": "Let systemd, supervisord or a container run each worker; docs/guides/deployment.md shows how.",
-    "migrate": "Point both at the same broker: the messages are the same.",
     "upgrade": "Old names of settings are understood, with a warning that says the new one.",
 }
 """What Celery's users type, and what there is instead."""
@@ -180,7 +180,7 @@ class UmbelGroup(_Common, click.Group):
         if args and args[0] not in known and not args[0].startswith("-") and not ctx.resilient_parsing:
             close = difflib.get_close_matches(args[0], known, n=1)
             hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(known)}."
-            hint = _CELERYS.get(args[0], hint)
+            hint = CELERYS.get(args[0], hint)
             raise click.UsageError(f"No such command {args[0]!r}. {hint}", ctx)
         return super().resolve_command(ctx, args)
 

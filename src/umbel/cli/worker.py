@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -16,7 +16,7 @@ from umbel.cli.session import the_app
 from umbel.worker.options import WorkerOptions
 from umbel.worker.program import run_worker
 
-__all__ = ["worker"]
+__all__ = ["CelerysOptions", "celerys_options", "worker"]
 
 _POOLS = ("prefork", "threads", "asyncio", "solo")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL")
@@ -223,3 +223,27 @@ def _hide_celerys() -> None:
 
 
 _hide_celerys()
+
+
+class CelerysOptions(NamedTuple):
+    """How the command line of ``celery worker`` fares here, by option: ``-D``, ``--detach``."""
+
+    takes_value: dict[str, bool]
+    """Every option that is understood, with whether a value follows."""
+    inert: frozenset[str]
+    """Accepted, and they change nothing."""
+    refused: dict[str, str]
+    """They stop the worker, with what to do instead."""
+    pools: frozenset[str]
+    """What ``-P`` takes."""
+
+
+def celerys_options() -> CelerysOptions:
+    """For those who look at a command line before it runs: from the tables that the command itself uses."""
+    options = [param for param in worker.params if isinstance(param, click.Option)]
+    return CelerysOptions(
+        {name: not (param.is_flag or param.count) for param in options for name in param.opts},
+        frozenset(name for param in _INERT for name in param.opts),
+        {name: sentence for param, sentence in _REFUSED for name in param.opts},
+        frozenset({*_POOLS, "processes", "thread"}),
+    )

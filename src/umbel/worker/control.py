@@ -35,7 +35,7 @@ from umbel.worker.request import Request
 if TYPE_CHECKING:
     from umbel.worker.node import Node
 
-__all__ = ["Commands"]
+__all__ = ["Commands", "refused_commands"]
 
 logger = logging.getLogger("umbel.worker")
 
@@ -49,6 +49,11 @@ _TASK_INFO = ("exchange", "routing_key", "rate_limit")
 """What ``registered`` shows of a task, if it is set."""
 _SHOWN = 1000
 """So many calls that are due later are shown."""
+
+
+def refused_commands() -> dict[str, str]:
+    """The commands that are answered with an error, each with what it says."""
+    return dict(_NOT_HERE)
 
 
 class Commands(Orders):
