@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import string
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,15 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import umbel
 from umbel.cli import main
 from umbel.cli.exits import ABSENT, FAILED, OK, USAGE
 from umbel.cli.findings import Severity
 from umbel.cli.worker import celerys_options
 from umbel.contrib.celery.checker import check
-from umbel.contrib.celery.checker.rules import INERT_SETTINGS, RULES, TASK_INERT
+from umbel.contrib.celery.checker.rules import ACTING_ANYWAY, INERT_SETTINGS, RULES, TASK_INERT
 from umbel.contrib.celery.checker.shim import Shim
-from umbel.settings import SETTINGS
+from umbel.settings import RECOGNISED, SETTINGS
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "celery_project"
 
@@ -61,12 +63,12 @@ def run(*args: str | Path) -> Result:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("from celery import bootsteps\n", [(1, "import-name")]),
-        ("import celery.bootsteps\n", [(1, "import-module")]),
-        ("from celery.worker.request import Request\n", [(1, "import-module")]),
+        ("from celery import nothing_such\n", [(1, "import-name")]),
+        ("import celery.nothing_such\n", [(1, "import-module")]),
+        ("from celery.worker.nothing_such import Request\n", [(1, "import-module")]),
         ("import celery\n\nceleryx = celery.nothing_such\n", [(3, "import-name")]),
-        ("from kombu import (\n    Queue,\n    Consumer,\n)\n", [(3, "import-name")]),
-        ("try:\n    import celery.bootsteps\nexcept ImportError:\n    pass\n", []),
+        ("from kombu import (\n    Queue,\n    NothingSuch,\n)\n", [(3, "import-name")]),
+        ("try:\n    import celery.nothing_such\nexcept ImportError:\n    pass\n", []),
         ("if TYPE_CHECKING:\n    from celery.worker import X\n", []),
         ("import django_celery_beat\n", [(1, "package")]),
         ("import gevent.monkey\ngevent.monkey.patch_all()\n", [(2, "monkey-patching")]),
@@ -77,8 +79,6 @@ def run(*args: str | Path) -> Result:
         ("app.backend.client.get('x')\n", [(1, "part-attribute")]),
         ("app.backend.get_task_meta('x'); app.backend.app\n", []),
         ("app.control.nothing_such()\n", [(1, "part-attribute")]),
-        ("app.control.pool_restart()\n", [(1, "control-command")]),
-        ("app.control.broadcast('pool_restart')\n", [(1, "control-command")]),
         ("b = Celery('x', loader='l')\n", [(1, "app-part")]),
         ("@app.task(Strategy=x)\ndef f(): pass\n", [(1, "custom-request")]),
         ("@app.task(\n    backend=x,\n)\ndef f(): pass\n", [(2, "task-backend")]),
@@ -120,6 +120,12 @@ def test_signals_that_are_never_sent(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Shim, "unsent_signals", lambda self: frozenset({"task_received"}))
     text = "from celery.signals import task_prerun, task_received\nfrom celery import signals\nsignals.task_received.connect(f)\n"
     assert in_app(tmp_path, text) == [(1, "signal-unsent"), (3, "signal-unsent")]
+
+
+def test_commands_that_workers_refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("umbel.contrib.celery.checker.usage.refused_commands", lambda: {"autoscale": "why"})
+    text = "app.control.autoscale()\napp.control.broadcast('autoscale')\napp.control.ping()\n"
+    assert in_app(tmp_path, text) == [(1, "control-command"), (2, "control-command")]
 
 
 # -- settings
@@ -251,7 +257,7 @@ def test_passwords_are_not_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [
-        ("Procfile", "web: gunicorn x\nworker: celery -A p worker -B\n", [(2, "command-option-refused")]),
+        ("Procfile", "web: gunicorn x\nworker: celery -A p worker -D\n", [(2, "command-option-refused")]),
         ("Procfile", "beat: celery -A p flower\n", [(1, "command-missing")]),
         ("run.sh", "exec celery -A p worker \\\n  -O fair --detach\n", [(1, "command-option-refused"), (1, "command-option-inert")]),
         ("run.sh", "celery -A p worker -lINFO -c4 -P nothing && rm -B x\n", [(1, "pool")]),
@@ -363,11 +369,11 @@ def test_where_nothing_of_celery_is(tmp_path: Path) -> None:
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("def :\n")
-    (tmp_path / "b.py").write_bytes(b"# -*- coding: latin-1 -*-\nx = '\xe9'\nimport celery.bootsteps\n")
+    (tmp_path / "b.py").write_bytes(b"# -*- coding: latin-1 -*-\nx = '\xe9'\nimport celery.nothing_such\n")
     (tmp_path / "c.py").write_bytes(b"x = '\xe9'\n")
     (tmp_path / "d.py").write_bytes(b"# coding: sparkle\n")
     (tmp_path / "e.py").write_bytes(b"x\0y")
-    (tmp_path / "f.py").write_bytes(b"\xef\xbb\xbfimport celery.bootsteps  # umbel: ignore\n")
+    (tmp_path / "f.py").write_bytes(b"\xef\xbb\xbfimport celery.nothing_such  # umbel: ignore\n")
     (tmp_path / "g.py").write_text("(" * 5000)
     (tmp_path / "h.py").write_text("celery" + ".a" * 5000)
     os.mkfifo(tmp_path / "i.py")
@@ -378,7 +384,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_directories_of_others_and_loops(tmp_path: Path) -> None:
-    bad = "import celery.bootsteps\n"
+    bad = "import celery.nothing_such\n"
     for folder in (".hidden", "node_modules", "migrations", "venv", "x.egg-info", "mine"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a.py").write_text(bad)
@@ -400,6 +406,20 @@ def test_every_rule_is_written_out() -> None:
     assert {rule for rule, _ in INERT_SETTINGS.values()} <= RULES.keys()
     assert INERT_SETTINGS.keys() <= SETTINGS.keys()
     assert {setting for setting, _ in TASK_INERT.values()} <= SETTINGS.keys()
+
+
+TOLD_OF = frozenset(
+    {"task_acks_on_failure", "task_acks_on_failure_or_timeout", "task_acks_on_timeout", "worker_autoscaler"}
+)
+"""Recognised settings that the code names, and that change nothing."""
+
+
+def test_settings_that_the_code_obeys_are_not_called_inert() -> None:
+    source = Path(umbel.__file__).parent
+    tables = {source / "settings.py", *(source / "contrib" / "celery" / "checker").iterdir()}
+    text = "\n".join(path.read_text() for path in source.rglob("*.py") if path not in tables)
+    named = {setting.name for setting in RECOGNISED} & set(re.findall(r"\w+", text))
+    assert named - TOLD_OF == ACTING_ANYWAY & {setting.name for setting in RECOGNISED}
 
 
 def test_the_shim_is_read_from_its_directory(tmp_path: Path) -> None:

@@ -107,7 +107,6 @@ _WORKER: dict[str, str] = {
     "worker_enable_remote_control": "Workers obey remote control on Redis: guard who can write to it.",
     "worker_cancel_long_running_tasks_on_connection_loss": "Nothing: a run that has lost its lease is stopped.",
     "worker_deduplicate_successful_tasks": "Make the tasks safe to run twice.",
-    "worker_pool_restarts": "Send SIGHUP to the worker.",
     "worker_logfile": "Start the worker with --logfile.",
     "worker_pidfile": "Start the worker with --pidfile.",
     "worker_uid": "Let the service manager choose the user.",
@@ -118,7 +117,6 @@ _WORKER: dict[str, str] = {
     "broker_transport": "Write it into broker_url.",
     "broker_connection_retry": "Set broker_connection_max_retries.",
     "task_retry_on_worker_lost": "Set task_acks_late and task_reject_on_worker_lost.",
-    "task_send_sent_event": "Connect to the signal after_task_publish.",
     "task_allow_error_cb_on_chord_header": "Link errbacks to the tasks of the header themselves.",
     "task_create_missing_queue_type": "Nothing, unless the broker is RabbitMQ.",
     "task_queue_max_priority": "Nothing, unless the broker is RabbitMQ.",
@@ -153,7 +151,7 @@ MISSING_MODULES: dict[str, str] = {
     "celery.worker": "The inside of the worker is another one: use signals, task base classes or `umbel.testing`.",
     "celery.concurrency": "The pools are Umbel's own: choose one with worker_pool or -P.",
     "celery.apps": "Start a worker with app.worker_main([...]), or in tests with celery.contrib.testing.worker.",
-    "celery.beat": "There is no beat of Celery's here; own schedulers cannot be used.",
+    "celery.beat": "Schedulers of one's own build on Scheduler and ScheduleEntry.",
     "celery.backends": "Result stores are chosen by URL (result_backend); there are no classes to build upon.",
     "celery.security": "Messages are not signed here: guard the broker with TLS and a password.",
     "celery.loaders": "Give the settings by config_from_object, and the modules by include or autodiscover_tasks.",
@@ -164,15 +162,15 @@ MISSING_MODULES: dict[str, str] = {
     "celery.fixups": "Django is set up by umbel.contrib.django.",
     "celery.contrib": "It is not there; look into umbel.testing and umbel.contrib.",
     "celery.exceptions": "Catch what Umbel raises: see umbel.errors.",
-    "kombu": "Only descriptions of queues are there. Consumers and producers of one's own need kombu itself, in another process.",
+    "kombu": "Not all of kombu is there: docs/guides/celery-programs.md says what is. The rest needs kombu itself, in another process.",
     "billiard": "Use multiprocessing.",
     "celery": "Use what `umbel` exports in its place.",
 }
 """Advice for what is not there, by the longest name that fits."""
 
 PACKAGES: dict[str, str] = {
-    "django_celery_beat": "Its schedules are read by Celery's beat, which can stay and send to Umbel's workers over Redis.",
-    "redbeat": "Its schedules are read by Celery's beat, which can stay and send to Umbel's workers over Redis.",
+    "django_celery_beat": "Try it. Celery's own beat can stay, too, and send to Umbel's workers over Redis.",
+    "redbeat": "Try it. Celery's own beat can stay, too, and send to Umbel's workers over Redis.",
     "celery_batches": "It replaces Celery's consumer. Collect in a table or a list, and let one task empty it.",
     "django_celery_results": "Results can be kept in the project's database: umbel.contrib.django and result_backend = 'django-db'.",
     "celery_once": "Try it: nobody has promised that it works.",
@@ -210,14 +208,24 @@ APP_PARTS = ("loader", "amqp", "events", "log", "control", "tasks", "fixups")
 
 ACTING_ANYWAY = frozenset(
     {
-        "task_annotations",
-        "worker_send_task_events",
+        "beat_cron_starting_deadline",
+        "beat_max_loop_interval",
+        "beat_schedule",
+        "beat_schedule_filename",
+        "beat_scheduler",
+        "beat_sync_every",
         "control_exchange",
         "event_exchange",
+        "task_annotations",
+        "task_default_rate_limit",
         "task_repr_maxlevels",
+        "task_send_sent_event",
+        "worker_disable_rate_limits",
+        "worker_pool_restarts",
+        "worker_send_task_events",
     }
 )
-"""Settings that are listed as recognised, and that the shim or the worker obeys."""
+"""Settings that are listed as recognised, and that a program for Celery has obeyed. A test compares it with the code."""
 
 TASK_EXTRAS = frozenset(
     {"bind", "name", "base", "shared", "lazy", "filter", "run", "abstract"}
