@@ -82,7 +82,7 @@ class Commands(Orders):
     async def run(self) -> None:
         """Answer until cancelled. Where the broker carries no commands there is nothing to do."""
         broker, failures = self._node.broker, 0
-        if not isinstance(broker, Remote):
+        if not isinstance(broker, Remote) or not self._node.judge.conf.worker_enable_remote_control:
             self.listening.set()
             await asyncio.Event().wait()
             return

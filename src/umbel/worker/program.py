@@ -45,6 +45,8 @@ logger = logging.getLogger("umbel.worker")
 
 _MISSED = frozenset({"beat_schedule", "task_annotations", "task_default_rate_limit", "worker_autoscaler"})
 """Settings that change what a program does, and that Umbel recognises without acting on them."""
+_CELERYS = frozenset({"beat_schedule", "task_annotations", "task_default_rate_limit"})
+"""Those of them that a program for Celery has obeyed."""
 _ONE_PROCESS = frozenset({"threads", "asyncio"})
 _DEFAULT_SLOTS = {"threads": 10, "asyncio": 100}
 
@@ -160,7 +162,8 @@ class Program:
                 "rate_limit has no effect in this version: these tasks run as fast as they come: %s.",
                 ", ".join(limited),
             )
-        names = sorted(_MISSED.intersection(self.app.conf.inert()))
+        missed = _MISSED - _CELERYS if self.app.celery_options else _MISSED
+        names = sorted(missed.intersection(self.app.conf.inert()))
         if names:
             logger.warning("These settings have no effect in this version: %s.", ", ".join(names))
 

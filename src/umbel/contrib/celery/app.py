@@ -32,6 +32,7 @@ from umbel.contrib.celery.pools import connections
 from umbel.contrib.celery.resources import fallback
 from umbel.contrib.celery.task import CeleryTask
 from umbel.contrib.celery.tracing import Worker, run_traced, tracer_of
+from umbel.errors import CapabilityError
 from umbel.ports import ResultStore
 from umbel.signals import Signal, import_modules
 from umbel.task import Task
@@ -42,6 +43,16 @@ _EARLY = (
     "Messages are acknowledged before their tasks run, as Celery does: a crash loses what was running. For at-least-once set "
     "task_acks_late = True; to keep this and hear no more of it, set it to False."
 )
+
+
+_REFUSED = {
+    "log": "Connect the signals setup_logging or after_setup_logger, or use logging.config.",
+    "Worker": "Use app.worker_main(['worker', ...]), or the fixtures of celery.contrib.testing in tests.",
+    "WorkController": "Use app.worker_main(['worker', ...]), or the fixtures of celery.contrib.testing in tests.",
+    "Beat": "Use app.start(['beat', ...]).",
+    "setup_security": "Messages are not signed: use TLS to the broker, and credentials of its own for each program.",
+}
+"""What Celery's apps have and these have not, with what to use instead."""
 
 
 class Celery(Umbel):
@@ -277,6 +288,11 @@ class Celery(Umbel):
                 "app.steps holds boot steps, which are not run here. Use the signals worker_init and worker_ready."
             )
         return notices
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _REFUSED:
+            raise CapabilityError(f"app.{name} is not there under Umbel. {_REFUSED[name]}")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     # -- odds and ends
 

@@ -85,7 +85,6 @@ _ROWS = (
     Rule("app-part", _WARNING, "Celery({name}=...) is accepted and not used.", "Remove it, or use the signals and settings."),
     Rule("part-attribute", _ERROR, "{part} has no {name} here.", "{advice}"),
     Rule("control-command", _WARNING, "Workers answer the command {name} with an error.", "It says: {why}."),
-    Rule("result-then", _ERROR, "Results have no then().", "Link a callback: task.apply_async(link=...), or wait for the result."),
     Rule("result-callbacks", _WARNING, "get({name}=...) is taken and never called: nothing polls.", "Look at result.state."),
     # -- process files
     Rule("command-start", _NOTE, "This starts Celery, where it is installed.", "Start `python -m umbel.celery` in the place of `celery`; the rest may stay."),
@@ -221,6 +220,7 @@ ACTING_ANYWAY = frozenset(
         "task_repr_maxlevels",
         "task_send_sent_event",
         "worker_disable_rate_limits",
+        "worker_enable_remote_control",
         "worker_pool_restarts",
         "worker_send_task_events",
     }

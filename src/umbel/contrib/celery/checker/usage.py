@@ -16,7 +16,6 @@ from umbel.contrib.celery.checker.settings import has_beat, is_inert
 from umbel.contrib.celery.checker.source import Python
 from umbel.control import Control
 from umbel.options import CALL_OPTIONS, TASK_OPTIONS
-from umbel.result import AsyncResult
 from umbel.worker.control import refused_commands
 
 __all__ = ["check_usage"]
@@ -109,8 +108,6 @@ def _call(project: Project, source: Python, node: ast.Call, results: bool) -> No
             source.say("control-command", node.lineno, name=name, why=refused_commands()[name])
     elif called == "apply_async" and source.project_has_celery:
         _call_options(source, node)
-    elif called == "then" and not hasattr(AsyncResult, "then") and _is_result(source, owner):
-        source.say("result-then", node.lineno)
     elif called == "get" and _is_result(source, owner):
         for keyword in node.keywords:
             if keyword.arg in ("on_message", "on_interval"):
