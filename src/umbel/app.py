@@ -26,6 +26,7 @@ from umbel.eager import arun_eagerly, run_eagerly
 from umbel.errors import ConfigurationError, NoResultStore
 from umbel.flow.signature import Signature
 from umbel.groups import GroupResult, ResultSet, result_from_tuple
+from umbel.hooks import Hooks
 from umbel.middleware import SendMiddleware
 from umbel.options import TASK_OPTIONS, refuse_unknown
 from umbel.places import calling_file, default_database_path, prepare_directory
@@ -49,7 +50,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Umbel(Workflows):
+class Umbel(Workflows, Hooks):
     """An application: settings, tasks, and the way to the broker and the results.
 
     ::
@@ -476,13 +477,6 @@ class Umbel(Workflows):
     def current_task(self) -> BaseTask[..., Any] | None:
         """The task that runs in this thread or coroutine."""
         return context.get_current_task()
-
-    def around_run(self, task: BaseTask[..., Any]) -> Callable[..., Any] | None:
-        """A function ``(request, run) -> run()`` around the runs of `task` in a worker; None. For integrations."""
-
-    def run_child(self, serve: Callable[[], None]) -> None:
-        """What a process of a worker does."""
-        serve()
 
     def now(self) -> datetime:
         """The time, aware, in the time zone of the settings."""

@@ -417,7 +417,9 @@ class EagerResult(AsyncResult[R_co]):
         super().__init__(id or "none", app=app)
         if id is None:  # as celery-once and others make one, for a call that was never made
             self.id = None  # type: ignore[assignment]
-        self._final = ResultMeta(task_id=id or "none", status=state, result=result, traceback=traceback, name=name)
+        self._final = ResultMeta(
+            task_id=id or "none", status=state, result=result, traceback=traceback, name=name
+        )
         self._children = list(children)
 
     @property

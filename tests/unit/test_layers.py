@@ -87,6 +87,7 @@ LAYERS: dict[str, Layer] = {
             "eager",
             "execution",
             "groups",
+            "hooks",
             "integration",
             "log",
             "monitoring",

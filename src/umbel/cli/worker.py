@@ -80,7 +80,21 @@ def _level(ctx: click.Context, param: click.Parameter, value: str) -> str:
     return "CRITICAL" if level == "FATAL" else level
 
 
-@click.command(cls=Command)
+class _WorkerCommand(Command):
+    """Takes the options of the program's own too: ``app.user_options["worker"]``."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        return [*super().get_params(ctx), *_user_options(ctx)]
+
+
+def _user_options(ctx: click.Context) -> list[click.Parameter]:
+    state = ctx.find_object(Globals)
+    if state is None or not (state.app or state.given) or ctx.resilient_parsing:
+        return []
+    return list(getattr(the_app(state), "user_options", {}).get("worker", ()))
+
+
+@click.command(cls=_WorkerCommand)
 @click.option(
     "-n",
     "--hostname",
@@ -203,13 +217,14 @@ def worker(ctx: click.Context, /, pidfile: str | None, include: tuple[str, ...],
     if inert:
         verb = "is" if len(inert) == 1 else "are"
         state.note(f"{', '.join(inert)} {verb} accepted for Celery's sake and changes nothing here.")
+    own = {param.name: options.pop(str(param.name)) for param in _user_options(ctx)}
     if include:
         app.conf.include = [*app.conf.include, *include]
     import_tasks(app)
     with_beat, schedule = options.pop("beat"), options.pop("schedule_filename")
     about_beat = {"scheduler": options.pop("scheduler"), "schedule_filename": schedule}
     with pid_in(pidfile), beside(app, **about_beat) if with_beat else contextlib.nullcontext():
-        code = run_worker(app, WorkerOptions(**options, banner=not state.quiet))
+        code = run_worker(app, WorkerOptions(**options, user_options=own, banner=not state.quiet))
     ctx.exit(code)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -36,6 +36,8 @@ class WorkerOptions(msgspec.Struct, kw_only=True, frozen=True):
     banner: bool = True
     task_events: bool = False
     """Publish events (``-E``)."""
+    user_options: dict[str, Any] = {}
+    """What options of the program's own were given (``app.user_options``)."""
     health: str | None = None
     """Where ``/live`` and ``/ready`` are served: ``port`` or ``host:port``."""
     limits: Limits = LIMITS

@@ -266,7 +266,8 @@ class Program:
         judge = Judge(self.app, self.name)
         broker = self.app.new_broker()
         framework = integration.active()
-        services = [] if framework is None else framework.services(self.app, broker)
+        services = [] if framework is None else list(framework.services(self.app, broker))
+        services += self.app.worker_services(self.name, self.options.user_options)
         main = _node_main(settings, broker, self.app.new_store(), judge, sock, services)
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:

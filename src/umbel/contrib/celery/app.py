@@ -25,6 +25,7 @@ from umbel.contrib.celery.amqp import Amqp
 from umbel.contrib.celery.backend import Backend
 from umbel.contrib.celery.backends import BaseBackend
 from umbel.contrib.celery.beat import Service, scheduler_named
+from umbel.contrib.celery.bootsteps import Steps
 from umbel.contrib.celery.config import CeleryConfig
 from umbel.contrib.celery.connection import Connection
 from umbel.contrib.celery.models import with_models
@@ -281,13 +282,12 @@ class Celery(Umbel):
         self.start(argv)
 
     def worker_notices(self) -> list[str]:
-        """Early acknowledgement, unless it was asked for; boot steps, which are not run."""
-        notices = [_EARLY] if self.conf.source("task_acks_late") == "defaults" else []
-        if any(self.steps.values()):
-            notices.append(
-                "app.steps holds boot steps, which are not run here. Use the signals worker_init and worker_ready."
-            )
-        return notices
+        """Early acknowledgement, unless it was asked for."""
+        return [_EARLY] if self.conf.source("task_acks_late") == "defaults" else []
+
+    def worker_services(self, hostname: str, options: dict[str, Any]) -> list[Any]:
+        """Its boot steps, where it has any."""
+        return [Steps(self, hostname, options).run] if any(self.steps.values()) else []
 
     def __getattr__(self, name: str) -> Any:
         if name in _REFUSED:
