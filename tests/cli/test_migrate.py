@@ -73,8 +73,6 @@ def run(*args: str | Path) -> Result:
         ("import django_celery_beat\n", [(1, "package")]),
         ("import gevent.monkey\ngevent.monkey.patch_all()\n", [(2, "monkey-patching")]),
         ("from eventlet import monkey_patch\nmonkey_patch()\n", [(2, "monkey-patching")]),
-        ("app.steps['worker'].add(Step)\n", [(1, "boot-steps")]),
-        ("app.user_options['worker'].add(x)\n", [(1, "user-options")]),
         ("app.setup_security()\n", [(1, "app-attribute")]),
         ("app.backend.client.get('x')\n", [(1, "part-attribute")]),
         ("app.backend.get_task_meta('x'); app.backend.app\n", []),
@@ -256,23 +254,22 @@ def test_passwords_are_not_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [
-        ("Procfile", "web: gunicorn x\nworker: celery -A p worker -D\n", [(2, "command-option-refused")]),
+        ("Procfile", "web: gunicorn x\nworker: celery -A p worker --autoscale=3,1\n", [(2, "command-option-refused")]),
         ("Procfile", "beat: celery -A p flower\n", [(1, "command-missing")]),
-        ("run.sh", "exec celery -A p worker \\\n  -O fair --detach\n", [(1, "command-option-refused"), (1, "command-option-inert")]),
+        ("run.sh", "exec celery -A p worker \\\n  -O fair --autoscale=3,1\n", [(1, "command-option-refused"), (1, "command-option-inert")]),
         ("run.sh", "celery -A p worker -lINFO -c4 -P nothing && rm -B x\n", [(1, "pool")]),
         ("run.sh", "# celery -A p worker -B\nrm -rf celery\n", None),
         ("run.sh", "python -m umbel.celery -A p worker -B\n", None),
         ("run.sh", "celery -A p --loader x worker --sparkle 3\n", [(1, "command-option-unknown"), (1, "command-option-unknown")]),
-        ("run.sh", "celery multi start w1 -A p\n", [(1, "command-missing")]),
         ("run.sh", "celery -A p worker -l info -Q a,b -n w@%h -c $N -E\n", []),
         ("docker-compose.prod.yml", "s:\n  x:\n    command: celery -A p worker --autoscale=3,1\n", [(3, "command-option-refused")]),
-        ("docker-compose.yml", "command: ['celery', '-A', 'p', 'worker', '-D']\n", [(1, "command-option-refused")]),
-        ("docker-compose.yml", "x:\n  command:\n    - celery\n    - worker\n    - -D\n", [(3, "command-option-refused")]),
-        ("docker-compose.yml", "x:\n  command: >\n    celery -A p\n    worker -D\n  y: 1\n", [(3, "command-option-refused")]),
-        ("w.service", "[Service]\nExecStart=/v/bin/celery -A p worker --uid=3\n", [(2, "command-option-refused")]),
-        ("supervisord.conf", "[program:x]\ncommand=celery -A p worker -D\n", [(2, "command-option-refused")]),
-        ("Dockerfile", 'CMD ["sh", "-c", "celery -A p worker -D"]\n', [(1, "command-option-refused")]),
-        ("Makefile", "run:\n\tcelery -A p worker -D\n", [(2, "command-option-refused")]),
+        ("docker-compose.yml", "command: ['celery', '-A', 'p', 'worker', '--autoscale=3,1']\n", [(1, "command-option-refused")]),
+        ("docker-compose.yml", "x:\n  command:\n    - celery\n    - worker\n    - --autoscale=3,1\n", [(3, "command-option-refused")]),
+        ("docker-compose.yml", "x:\n  command: >\n    celery -A p\n    worker --autoscale=3,1\n  y: 1\n", [(3, "command-option-refused")]),
+        ("w.service", "[Service]\nExecStart=/v/bin/celery -A p worker --autoscale=3,1\n", [(2, "command-option-refused")]),
+        ("supervisord.conf", "[program:x]\ncommand=celery -A p worker --autoscale=3,1\n", [(2, "command-option-refused")]),
+        ("Dockerfile", 'CMD ["sh", "-c", "celery -A p worker --autoscale=3,1"]\n', [(1, "command-option-refused")]),
+        ("Makefile", "run:\n\tcelery -A p worker --autoscale=3,1\n", [(2, "command-option-refused")]),
         ("run.sh", "celeryd\n", [(1, "command-missing")]),
     ],
 )  # fmt: skip
@@ -287,7 +284,7 @@ def test_command_lines(tmp_path: Path, name: str, text: str, expected: list[tupl
 def test_the_options_are_those_of_the_worker() -> None:
     options = celerys_options()
     assert {"-O", "--statedb"} <= options.inert
-    assert {"-D", "--detach"} <= options.refused.keys()
+    assert {"--autoscale"} <= options.refused.keys()
     assert options.takes_value["--concurrency"]
     assert not options.takes_value["-E"]
     assert {"-A", "--app"} <= options.takes_value.keys()

@@ -33,6 +33,7 @@ COMMANDS = {
     "worker": Lazy("umbel.cli.worker", "worker", "Run tasks until told to stop."),
     "call": Lazy("umbel.cli.calls", "call", "Send a task by its name."),
     "result": Lazy("umbel.cli.calls", "result", "Print the result of a call."),
+    "multi": Lazy("umbel.cli.multi", "multi", "Start and stop several workers in the background."),
     "beat": Lazy("umbel.cli.beat", "beat", "Send what the schedule of a program for Celery says is due."),
     "status": Lazy("umbel.cli.nodes", "status", "Show the workers that are alive."),
     "inspect": Lazy("umbel.cli.remote", "inspect", "Ask the workers."),
@@ -161,7 +162,6 @@ class Command(_Common):
 
 CELERYS = {
     "flower": "Run Celery's: celery --broker=URL flower. On Redis it sees workers that publish events (-E).",
-    "multi": "Let systemd, supervisord or a container run each worker; docs/guides/deployment.md shows how.",
     "upgrade": "Old names of settings are understood, with a warning that says the new one.",
 }
 """What Celery's users type, and what there is instead."""

@@ -9,6 +9,7 @@ import click
 
 from umbel.cli.base import Command, Globals
 from umbel.cli.beat import beside
+from umbel.cli.daemon import change_user, detach
 from umbel.cli.find_app import import_tasks
 from umbel.cli.options import split_names
 from umbel.cli.pidfile import pid_in
@@ -35,14 +36,7 @@ _INERT = (
 )
 # Those that would be missed if they were ignored, with what to do instead.
 _REFUSED = (
-    (
-        click.Option(["-D", "--detach"], is_flag=True),
-        "A worker stays in the foreground: let systemd, supervisord or a container keep it, or start it with nohup.",
-    ),
     (click.Option(["--autoscale"]), "The number of processes is fixed in this version: use -c."),
-    (click.Option(["--uid"]), "Let the service manager choose the user (User= in a systemd unit)."),
-    (click.Option(["--gid"]), "Let the service manager choose the group (Group= in a systemd unit)."),
-    (click.Option(["--umask"]), "Let the service manager set it (UMask= in a systemd unit)."),
     (
         click.Option(["--executable"]),
         "Start the worker with that interpreter: /path/to/python -m umbel worker.",
@@ -195,6 +189,10 @@ def _user_options(ctx: click.Context) -> list[click.Parameter]:
 )
 @click.option("-s", "--schedule-filename", help="The file of that beat.")
 @click.option("--scheduler", help="The class of that beat.")
+@click.option("-D", "--detach", is_flag=True, help="Go on in the background. Name a logfile.")
+@click.option("--uid", metavar="USER", help="Become this user.")
+@click.option("--gid", metavar="GROUP", help="Become this group.")
+@click.option("--umask", metavar="OCTAL", help="Create files with this mask.")
 @click.option(
     "--pidfile",
     type=click.Path(dir_okay=False),
@@ -221,11 +219,19 @@ def worker(ctx: click.Context, /, pidfile: str | None, include: tuple[str, ...],
     if include:
         app.conf.include = [*app.conf.include, *include]
     import_tasks(app)
+    _place(detached=options.pop("detach"), **{name: options.pop(name) for name in ("uid", "gid", "umask")})
     with_beat, schedule = options.pop("beat"), options.pop("schedule_filename")
     about_beat = {"scheduler": options.pop("scheduler"), "schedule_filename": schedule}
     with pid_in(pidfile), beside(app, **about_beat) if with_beat else contextlib.nullcontext():
         code = run_worker(app, WorkerOptions(**options, user_options=own, banner=not state.quiet))
     ctx.exit(code)
+
+
+def _place(*, detached: bool, **become: Any) -> None:
+    if detached:
+        detach(**become)
+    elif any(become.values()):
+        change_user(**become)
 
 
 def _hide_celerys() -> None:

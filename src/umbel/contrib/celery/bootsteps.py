@@ -122,9 +122,9 @@ class ConsumerStep(StartStopStep):
         """Make them."""
         raise NotImplementedError("missing get_consumers")
 
-    def start(self, c: Any) -> None:
+    def start(self, parent: Any) -> None:
         self._ended = threading.Event()
-        self._connection = c.connection.clone()
+        self._connection = parent.connection.clone()
         self.consumers = self.get_consumers(self._connection.channel())
         for consumer in self.consumers or ():
             consumer.consume()
@@ -141,7 +141,7 @@ class ConsumerStep(StartStopStep):
                 logger.exception("The step %s failed to handle a message", self.alias)
                 self._ended.wait(_DRAIN_SECONDS)
 
-    def stop(self, c: Any) -> None:
+    def stop(self, parent: Any) -> None:
         self._ended.set()
         self._thread.join(_STOP_SECONDS)
         for consumer in self.consumers or ():

@@ -79,8 +79,6 @@ _ROWS = (
     Rule("wait-in-task-forced", _NOTE, "The result of another call is waited for inside a task; when every worker waits so, none is left.", "Use a chain or a chord, or link a callback."),
     Rule("chord-results", _WARNING, "A chord needs a result backend, and no result_backend was seen in the settings.", "Set result_backend."),
     # -- the app and its parts
-    Rule("boot-steps", _ERROR, "app.steps is not run: there are no boot steps.", "Use the signals worker_init, worker_process_init and worker_ready."),
-    Rule("user-options", _ERROR, "app.user_options is kept, and the command line does not take them.", "Read the environment, or a setting of the program's own."),
     Rule("app-attribute", _ERROR, "The app has no {name} here.", "{advice}"),
     Rule("app-part", _WARNING, "Celery({name}=...) is accepted and not used.", "Remove it, or use the signals and settings."),
     Rule("part-attribute", _ERROR, "{part} has no {name} here.", "{advice}"),

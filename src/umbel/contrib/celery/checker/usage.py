@@ -58,11 +58,7 @@ def check_usage(project: Project, source: Python, *, results: bool) -> None:
 def _attribute(project: Project, source: Python, node: ast.Attribute) -> None:
     name, owner = node.attr, node.value
     if project.is_app(source, owner):
-        if name == "steps":
-            source.say("boot-steps", node.lineno)
-        elif name == "user_options":
-            source.say("user-options", node.lineno)
-        elif name in CELERY_APP and not hasattr(Celery, name):
+        if name in CELERY_APP and not hasattr(Celery, name):
             source.say("app-attribute", node.lineno, name=name, advice=CELERY_APP[name])
     elif isinstance(owner, ast.Attribute) and project.is_app(source, owner.value):
         if owner.attr in _PARTS:
