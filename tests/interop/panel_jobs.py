@@ -72,6 +72,11 @@ def limited() -> float:
     return time.time()
 
 
+@app.task(name="panel_jobs.early", rate_limit="2/h", acks_late=False)
+def early() -> None:
+    """Runs twice an hour, and is acknowledged before."""
+
+
 @app.task(name="panel_jobs.pid")
 def pid(seconds: float = 0.0) -> int:
     time.sleep(seconds)

@@ -336,3 +336,19 @@ def test_what_is_due_later_and_what_is_revoked_is_shown(panel: Panel) -> None:
         "[entry['request']['name'], entry['request']['args'], known, type(entry['eta']).__name__]",
     )
     assert seen == ["panel_jobs.echo", [1], True, "str"]
+
+
+@umbels
+def test_what_waits_for_its_rate_survives_its_node(panel: Panel) -> None:
+    held = panel.ask(
+        "results = [early.delay() for _ in range(4)]",
+        "results[0].get(timeout=20)",
+        "ids = {result.id for result in results[1:]}",
+        "until(lambda: ids <= {call['id'] for call in inspect.reserved()['panel@here']})",
+        "os.kill(inspect.stats()['panel@here']['pid'], 9)",
+        "from umbel import portal",
+        "depth = portal.run(app.broker.depth(['panel']))['panel']",
+        "depth.held + depth.waiting",
+    )
+    assert held == 3  # the one that was acknowledged has run
+    panel.ask("until(lambda: inspect.ping())")

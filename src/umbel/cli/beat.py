@@ -15,6 +15,7 @@ from umbel.cli.base import Command, Globals
 from umbel.cli.pidfile import pid_in
 from umbel.cli.session import the_app
 from umbel.errors import ConfigurationError
+from umbel.worker.forking import die_with_parent
 
 if TYPE_CHECKING:
     from umbel import Umbel
@@ -79,6 +80,7 @@ def beside(app: Umbel, **options: Any) -> Iterator[None]:
     pid = os.fork()
     if pid == 0:
         code = 1
+        die_with_parent()
         try:
             run(**options)
             code = 0

@@ -57,6 +57,8 @@ class Fetcher:
         self.admit: Callable[[list[Held]], None] = lambda calls: None
         self.renew: Callable[[], Awaitable[None]] = _nothing
         """Renews the leases of all that is held."""
+        self.paced: Callable[[Held], bool] = lambda held: False
+        """Whether a call waits for its turn first: then it is acknowledged when that has come."""
         self.end: Callable[[Held, Ending, str], None] = lambda held, ending, reason: None
 
     def credit(self) -> None:
@@ -142,14 +144,14 @@ class Fetcher:
                 held.report_begin = True
             else:
                 held.report_begin = facts.reports_begin or _has_hard_limit(frame) or self._journal.tells
-                if not facts.acks_late:
+                if not facts.acks_late and not self.paced(held):
                     early.append(held)
                     continue
             ready.append(held)
         if ready:
             self.admit(ready)
         if early:
-            self.admit(await self._acknowledge(early))
+            self.admit(await self.acknowledge(early))
 
     async def _mark_revoked(self, deliveries: Sequence[Delivery]) -> None:
         """Look which of them have a stamp that was revoked."""
@@ -163,7 +165,12 @@ class Fetcher:
             if revoked and not revoked.isdisjoint(marks.get(delivery.receipt, ())):
                 delivery.revoked = True
 
-    async def _acknowledge(self, early: list[Held]) -> list[Held]:
+    def is_early(self, held: Held) -> bool:
+        """Whether a call that has waited for its turn is still to be acknowledged before it runs."""
+        facts = self._judge.facts(held.frame.task_name)
+        return held.receipt is not None and facts is not None and not facts.acks_late
+
+    async def acknowledge(self, early: list[Held]) -> list[Held]:
         """Acknowledge before running. What proves stale is not run: somebody else has it."""
         self.health.turn("acknowledging what is about to run")
         acks = [Ack(receipt=held.receipt) for held in early if held.receipt]

@@ -194,6 +194,7 @@ class Node:
         fetcher.renew = self._leases.renew
         fetcher.admit = self._admit
         fetcher.end = self.endings.end
+        self.pace.go_through(fetcher)
         self.broker.on_step = fetcher.step
         return fetcher
 
@@ -208,6 +209,7 @@ class Node:
         fetching.cancel()
         await asyncio.gather(fetching, return_exceptions=True)
         # 2. Hand back what has not begun.
+        await self.pace.quiet()
         self.endings.release([*self.crew.recall_all(self._now()), *self.pace.take_all()])
         # 3. Wait for what runs, for the grace period or until told not to.
         if self.crew.busy() and not self._cold.is_set():
@@ -258,15 +260,11 @@ class Node:
 
     def _admit(self, calls: list[Held]) -> None:
         self.time_limits.apply(calls)
-        self._begin(self.pace.turn(calls) if self.pace else calls)
+        self.pace.take_in(calls) if self.pace else self._begin(calls)
 
     def _begin(self, calls: list[Held]) -> None:
-        for held in calls if self.pace else ():
-            held.since = self._now()
         self.crew.offer(calls)
         self._deal()
-        if self.pace:
-            self.fetcher.credit()
 
     # -- from the children -----------------------------------------------------------------------------
 

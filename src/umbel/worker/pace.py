@@ -7,12 +7,21 @@ Celery's prefetch has it.
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
+from umbel.errors import OperationalError
 from umbel.worker.inflight import Held
 
+if TYPE_CHECKING:
+    from umbel.worker.fetcher import Fetcher
+
 __all__ = ["Pace"]
+
+logger = logging.getLogger("umbel.worker")
 
 
 class _Line:
@@ -27,10 +36,11 @@ class _Line:
 
 
 class Pace:
-    """Of one node. `rates` are in calls per second, by task; `admit` takes those whose turn it is."""
+    """Of one node. `rates` are in calls per second, by task; `begin` takes those whose turn it is."""
 
-    def __init__(self, rates: Mapping[str, float], admit: Callable[[list[Held]], None]) -> None:
-        self._admit = admit
+    def __init__(self, rates: Mapping[str, float], begin: Callable[[list[Held]], None]) -> None:
+        self._begin = begin
+        self._early: set[asyncio.Task[None]] = set()
         self._lines: dict[str, _Line] = {}
         self.waiting = 0
         """How many calls wait for their turn."""
@@ -39,6 +49,42 @@ class Pace:
 
     def __bool__(self) -> bool:
         return bool(self._lines)
+
+    def go_through(self, fetcher: Fetcher) -> None:
+        """Calls that wait here are acknowledged by this one, where they are to be so before they run."""
+        self._fetcher = fetcher
+        fetcher.paced = self.limits
+
+    def take_in(self, calls: list[Held]) -> None:
+        """Let `calls` begin, each when its turn has come."""
+        self._let_begin(self.turn(calls))
+
+    def _let_begin(self, calls: list[Held]) -> None:
+        now, early, ready = time.monotonic(), list[Held](), list[Held]()
+        for held in calls:
+            held.since = now
+            (early if self._fetcher.is_early(held) else ready).append(held)
+        self._begin(ready)
+        if early:
+            task = asyncio.get_running_loop().create_task(self._acknowledge(early))
+            self._early.add(task)
+            task.add_done_callback(self._early.discard)
+        self._fetcher.credit()
+
+    async def _acknowledge(self, calls: list[Held]) -> None:
+        try:
+            self._begin(await self._fetcher.acknowledge(calls))
+        except OperationalError as exc:
+            logger.error("Cannot acknowledge what was about to run; it comes again: %s", exc)
+
+    async def quiet(self) -> None:
+        """Wait until nothing is being acknowledged."""
+        await asyncio.gather(*self._early)
+
+    def limits(self, held: Held) -> bool:
+        """Whether its task has a limit."""
+        line = self._lines.get(held.frame.task_name)
+        return line is not None and line.interval > 0
 
     def set(self, task: str, rate: float) -> None:
         """From now on `task` may begin `rate` times a second; 0: as often as it comes."""
@@ -103,4 +149,4 @@ class Pace:
             line.timer.cancel()
         due = self._due(line)
         if due:
-            self._admit(due)
+            self._let_begin(due)
