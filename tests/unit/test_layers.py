@@ -128,7 +128,7 @@ LAYERS: dict[str, Layer] = {
     "contrib": Layer(
         ("contrib", "contrib.*"),
         (*BELOW_APP, "app", "worker", "public names", "cli", "testing", "backend helpers"),
-        ("msgspec", "django", "django_tasks", "asgiref", "celery", "pytest", "pydantic"),
+        ("msgspec", "click", "django", "django_tasks", "asgiref", "celery", "pytest", "pydantic"),
     ),
 }
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from umbel.contrib.celery.command import CeleryCommandException
+from umbel.contrib.celery.utils.deprecated import CDeprecationWarning, CPendingDeprecationWarning
+from umbel.contrib.celery.utils.serialization import UnpickleableExceptionWrapper, reraise
 from umbel.errors import (
     ChordError,
     Ignore,
@@ -20,17 +23,26 @@ from umbel.errors import (
     WorkerLostError,
 )
 from umbel.errors import ConfigurationError as ImproperlyConfigured
+from umbel.errors import Retry as RetryTaskError
 from umbel.errors import UmbelError as CeleryError
 from umbel.errors import UmbelWarning as CeleryWarning
+from umbel.errors import UmbelWarning as DuplicateTaskNameWarning
 
 __all__ = [
     "AlreadyRegistered",
+    "AlwaysEagerIgnored",
     "BackendError",
     "BackendGetMetaError",
     "BackendStoreError",
+    "CDeprecationWarning",
+    "CPendingDeprecationWarning",
+    "CeleryCommandException",
     "CeleryError",
     "CeleryWarning",
     "ChordError",
+    "DuplicateNodenameWarning",
+    "DuplicateTaskNameWarning",
+    "FixupWarning",
     "Ignore",
     "ImproperlyConfigured",
     "IncompleteStream",
@@ -42,17 +54,22 @@ __all__ = [
     "QueueNotFound",
     "Reject",
     "Retry",
+    "RetryTaskError",
     "SecurityError",
+    "SecurityWarning",
     "SoftTimeLimitExceeded",
+    "SystemTerminate",
     "TaskError",
     "TaskPredicate",
     "TaskRevokedError",
     "Terminated",
     "TimeLimitExceeded",
     "TimeoutError",
+    "UnpickleableExceptionWrapper",
     "WorkerLostError",
     "WorkerShutdown",
     "WorkerTerminate",
+    "reraise",
 ]
 
 BackendError = OperationalError
@@ -87,3 +104,22 @@ class WorkerShutdown(SystemExit):
 
 class WorkerTerminate(SystemExit):
     """The worker should stop at once."""
+
+
+SystemTerminate = WorkerTerminate
+
+
+class AlwaysEagerIgnored(CeleryWarning):
+    """``send_task()`` sends, whatever task_always_eager says."""
+
+
+class DuplicateNodenameWarning(CeleryWarning):
+    """Two workers have the same name."""
+
+
+class FixupWarning(CeleryWarning):
+    """Something about a web framework."""
+
+
+class SecurityWarning(CeleryWarning):
+    """Something may be dangerous."""

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from umbel.context import Proxy
-from umbel.context import Proxy as PromiseProxy
+from umbel.contrib.celery.local import (
+    PromiseProxy,
+    Proxy,
+    class_property,
+    maybe_evaluate,
+    try_import,
+)
 
-__all__ = ["PromiseProxy", "Proxy"]
+__all__ = [
+    "PromiseProxy",
+    "Proxy",
+    "class_property",
+    "maybe_evaluate",
+    "try_import",
+]

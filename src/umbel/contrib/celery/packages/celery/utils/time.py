@@ -1,9 +1,15 @@
-"""Times."""
+"""Rates, durations, time zones."""
 
 from __future__ import annotations
 
-from umbel.contrib.celery.times import (
+from umbel.contrib.celery.utils.times import (
+    WEEKDAYS,
+    YEARMONTHS,
+    LocalTimezone,
+    add_seconds_to_datetime,
+    adjust_timestamp,
     delta_resolution,
+    ffwd,
     get_exponential_backoff_interval,
     humanize_seconds,
     is_naive,
@@ -14,12 +20,22 @@ from umbel.contrib.celery.times import (
     maybe_timedelta,
     rate,
     remaining,
+    subtract_datetimes,
     timezone,
     to_utc,
+    utcoffset,
+    weekday,
+    yearmonth,
 )
 
 __all__ = [
+    "WEEKDAYS",
+    "YEARMONTHS",
+    "LocalTimezone",
+    "add_seconds_to_datetime",
+    "adjust_timestamp",
     "delta_resolution",
+    "ffwd",
     "get_exponential_backoff_interval",
     "humanize_seconds",
     "is_naive",
@@ -30,6 +46,10 @@ __all__ = [
     "maybe_timedelta",
     "rate",
     "remaining",
+    "subtract_datetimes",
     "timezone",
     "to_utc",
+    "utcoffset",
+    "weekday",
+    "yearmonth",
 ]
