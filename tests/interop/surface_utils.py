@@ -9,6 +9,8 @@ import contextlib
 import io
 import json
 import os
+import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -838,6 +840,233 @@ def proxies() -> Any:
         "isinstance(Proxy(lambda: 3), int), bool(Proxy(lambda: 0)), Proxy(lambda: 3) == 3, hash(Proxy(lambda: 3))",
         "Proxy(lambda: 'a') + 'b', Proxy(lambda: 7) // 2",
     )
+
+
+@program
+def platforms() -> Any:
+    return asked(
+        "from celery.platforms import *; from celery import platforms as P; import io, sys",
+        "signals.supported('INT'), signals.supported('NOPE')",
+        "int(signals.signum('INT')), int(signals.signum('SIGTERM')), signals.signum(3)",
+        "signals.reset('USR1'), signals.ignore('USR1'), signals['USR1']",
+        "signals.update(USR1=print), signals['USR1'] is print, signals.reset('USR1'), signals['USR1']",
+        "signals.update({'NOPE': print})",
+        "signals.signum('NOPE')",
+        "signals.signum('int')",
+        "signals.ignored, signals.default, signal_name(15)",
+        "parse_uid('root'), parse_uid(0), parse_uid('0'), parse_gid('root'), parse_gid('0')",
+        "parse_uid('nosuchuser')",
+        "parse_gid('nosuch')",
+        "get_errno_name('ENOENT'), get_errno_name(2), pyimplementation()",
+        "isatty(io.StringIO())",
+        "set_process_title('a','b'), set_process_title('a'), set_mp_process_title('a')",
+        "set_mp_process_title('a', 'i', 'h')",
+        "EX_OK, EX_FAILURE, EX_USAGE, EX_UNAVAILABLE, P.EX_CANTCREAT, SYSTEM, IS_macOS, IS_WINDOWS",
+        "P.check_privileges(['json'])",
+        "P.strargv(['a','b']), P.strargv(['a']), P.strargv(['-x', 'y'])",
+        "fd_by_path(['/nope']), maybe_drop_privileges()",
+        "sorted(P.SIGMAP.values()) == sorted(set(P.SIGMAP.values())), 'SIGTERM' in P.SIGMAP.values()",
+    )
+
+
+@program
+def errors_of_the_system() -> Any:
+    import errno
+
+    from celery.platforms import ignore_errno
+
+    seen = []
+    with ignore_errno("ENOENT"):
+        os.stat("/no/such/file")
+    try:
+        with ignore_errno(errno.EPERM):
+            os.stat("/no/such/file")
+    except OSError as exc:
+        seen.append(exc.errno)
+    try:
+        with ignore_errno("ENOENT", types=(KeyError,)):
+            os.stat("/no/such/file")
+    except OSError as exc:
+        seen.append(exc.errno)
+    return seen
+
+
+@program
+def pid_files() -> Any:
+    import subprocess
+
+    from celery.platforms import LockFailed, Pidfile, create_pidlock
+
+    seen: list[Any] = []
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        path = os.path.join(folder, "x.pid")
+        lock = Pidfile(path)
+        seen += [lock.is_locked(), lock.read_pid(), lock.acquire() is lock, lock.read_pid() == os.getpid()]
+        try:
+            Pidfile(path).acquire()
+        except LockFailed:
+            seen.append("LockFailed")
+        lock.release()
+        seen.append(lock.is_locked())
+        for held in ("nonsense\n", f"{gone.pid}\n", f"{os.getpid()}", "12"):
+            with open(path, "w") as file:
+                file.write(held)
+            try:
+                seen.append(lock.read_pid() is None)
+            except ValueError:
+                seen.append("ValueError")
+            seen.append([lock.remove_if_stale(), lock.is_locked()])
+        with open(path, "w") as file:
+            file.write("1\n")
+        try:
+            create_pidlock(path)
+        except SystemExit as exc:
+            seen.append(exc.code)
+        os.unlink(path)
+        lock = create_pidlock(path)
+        seen.append(lock.read_pid() == os.getpid())
+        lock.release()
+        seen.append(os.path.exists(path))
+    return seen
+
+
+@program
+def in_the_background() -> Any:
+    import subprocess
+
+    program = """
+import os, sys
+from celery.platforms import create_pidlock, detached
+folder, before = sys.argv[1], os.getpid()
+with detached(logfile=folder + "/log", pidfile=folder + "/pid", umask="027", workdir=folder):
+    lock = create_pidlock(folder + "/pid")
+    with open("made.tmp", "w") as file:
+        alone = os.getsid(0) not in (before, os.getsid(os.getppid()) if os.getppid() > 1 else -1)
+        out = os.fstat(1).st_rdev == os.stat(os.devnull).st_rdev
+        file.write(repr([os.getpid() != before, os.getpid() == lock.read_pid(), out, os.getcwd() == folder]))
+    os.rename("made.tmp", "made")
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        engine = ["-m", "umbel.celery"] if "umbel" in sys.modules else []
+        script = os.path.join(folder, "script.py")
+        with open(script, "w") as file:
+            file.write(program)
+        done = subprocess.run([sys.executable, *engine, script, folder], timeout=30, check=False)
+        made = os.path.join(folder, "made")
+        deadline = time.monotonic() + 20
+        while not os.path.exists(made) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        with open(made) as file:
+            said = file.read()
+        while os.path.exists(os.path.join(folder, "pid")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        mode = oct(os.stat(made).st_mode & 0o777)
+        return [done.returncode, said, mode, sorted(os.listdir(folder))]
+
+
+@program
+def names_of_exceptions() -> Any:
+    import builtins
+
+    from celery import exceptions
+
+    names = [
+        "reraise",
+        "CeleryWarning",
+        "AlwaysEagerIgnored",
+        "DuplicateNodenameWarning",
+        "DuplicateTaskNameWarning",
+        "FixupWarning",
+        "NotConfigured",
+        "SecurityWarning",
+        "CeleryError",
+        "ImproperlyConfigured",
+        "SecurityError",
+        "OperationalError",
+        "TaskPredicate",
+        "Ignore",
+        "Reject",
+        "Retry",
+        "TaskError",
+        "QueueNotFound",
+        "IncompleteStream",
+        "NotRegistered",
+        "AlreadyRegistered",
+        "TimeoutError",
+        "MaxRetriesExceededError",
+        "TaskRevokedError",
+        "InvalidTaskError",
+        "ChordError",
+        "BackendError",
+        "BackendGetMetaError",
+        "BackendStoreError",
+        "SoftTimeLimitExceeded",
+        "TimeLimitExceeded",
+        "WorkerLostError",
+        "Terminated",
+        "CPendingDeprecationWarning",
+        "CDeprecationWarning",
+        "WorkerShutdown",
+        "WorkerTerminate",
+        "CeleryCommandException",
+        "RetryTaskError",
+        "SystemTerminate",
+    ]
+    seen: list[Any] = [name for name in names if not hasattr(exceptions, name)]
+    try:
+        exceptions.reraise(KeyError, KeyError("a"), None)
+    except KeyError as exc:
+        seen.append(repr(exc))
+    try:
+        raise exceptions.CeleryCommandException("no", 3)
+    except exceptions.CeleryCommandException as exc:
+        seen += [exc.exit_code, exc.message]
+    below = [("TaskError", "CeleryError"), ("Retry", "TaskPredicate"), ("QueueNotFound", "KeyError")]
+    below += [
+        ("NotConfigured", "CeleryWarning"),
+        ("NotRegistered", "KeyError"),
+        ("WorkerShutdown", "SystemExit"),
+    ]
+    for name, base in below:
+        seen.append(
+            issubclass(getattr(exceptions, name), getattr(exceptions, base, None) or getattr(builtins, base))
+        )
+    return seen
+
+
+@program
+def command_lines() -> Any:
+    import click
+    from celery.bin import base
+    from click.testing import CliRunner
+
+    @click.command(cls=base.CeleryCommand)
+    @click.option("--when", cls=base.CeleryOption, type=base.ISO8601, help_group="Times")
+    @click.option("--items", cls=base.CeleryOption, type=base.JSON_ARRAY, default="[]", help_group="Values")
+    @click.option("--table", cls=base.CeleryOption, type=base.JSON_OBJECT, default="{}", help_group="Values")
+    @click.option("--parts", type=base.COMMA_SEPARATED_LIST)
+    @click.option("--level", type=base.LOG_LEVEL, default="WARNING")
+    @click.option("--late", type=base.ISO8601_OR_FLOAT)
+    def command(**options: Any) -> None:
+        click.echo(repr(sorted(options.items(), key=str)))
+
+    runner, seen = CliRunner(), []
+    for line in (
+        [],
+        ["--when", "2020-01-02T03:04:05"],
+        ["--when", "nope"],
+        ["--items", "[1]", "--table", '{"a": 1}', "--parts", "a,b", "--level", "info", "--late", "3.5"],
+        ["--items", "{}"],
+        ["--table", "[]"],
+        ["--items", "nope"],
+        ["--level", "nope"],
+    ):
+        result = runner.invoke(command, line)
+        seen.append([result.exit_code, result.output if result.exit_code == 0 else ""])
+    shown = runner.invoke(command, ["--help"]).output
+    return [seen, [word in shown for word in ("Times", "Values", "--when", "--level")]]
 
 
 def main() -> None:

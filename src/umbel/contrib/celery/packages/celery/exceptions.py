@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from umbel.contrib.celery.command import CeleryCommandException
+from umbel.contrib.celery.platforms import SecurityError, SecurityWarning
 from umbel.contrib.celery.utils.deprecated import CDeprecationWarning, CPendingDeprecationWarning
 from umbel.contrib.celery.utils.serialization import UnpickleableExceptionWrapper, reraise
 from umbel.errors import (
@@ -90,10 +91,6 @@ class AlreadyRegistered(TaskError):
     """Celery never raises it either."""
 
 
-class SecurityError(CeleryError):
-    """Signed messages are not in this version."""
-
-
 class Terminated(CeleryError):
     """The process of a task was terminated. Umbel raises TaskRevokedError in its place."""
 
@@ -119,7 +116,3 @@ class DuplicateNodenameWarning(CeleryWarning):
 
 class FixupWarning(CeleryWarning):
     """Something about a web framework."""
-
-
-class SecurityWarning(CeleryWarning):
-    """Something may be dangerous."""
