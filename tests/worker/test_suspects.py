@@ -107,10 +107,11 @@ def test_who_is_left_when_the_node_has_killed_is_not_the_culprit(shared: tuple[C
     crew, pair = shared
     killed: list[Child] = []
     node.crew, node.kill = crew, killed.append
+    node.revoking._crew = crew
     revoked, next_one = held(), held()
     crew.offer([revoked, next_one])
     crew.deal(0.0)
-    node._revoke(revoked, terminate=True)
+    node.revoking._revoke(revoked, terminate=True)
     assert killed == [pair.child]
     del pair.child.handed[revoked.seq]
     assert pair.child.culprit() is None

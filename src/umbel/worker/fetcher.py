@@ -120,8 +120,13 @@ class Fetcher:
         now, broker_now = asyncio.get_running_loop().time(), self._broker.now()
         ready: list[Held] = []
         early: list[Held] = []
-        if any(delivery.frame is not None and "stamps" in delivery.frame.headers for delivery in deliveries):
-            await self._mark_revoked(deliveries)
+        stamped = [
+            delivery
+            for delivery in deliveries
+            if delivery.frame is not None and delivery.frame.headers.get("stamped_headers")
+        ]
+        if stamped:
+            await self._mark_revoked(stamped, deliveries)
         for delivery in deliveries:
             frame = delivery.frame
             if frame is None:
@@ -153,16 +158,17 @@ class Fetcher:
         if early:
             self.admit(await self.acknowledge(early))
 
-    async def _mark_revoked(self, deliveries: Sequence[Delivery]) -> None:
-        """Look which of them have a stamp that was revoked."""
-        marks = {
-            delivery.receipt: set(marks_on(delivery.frame.headers))
-            for delivery in deliveries
-            if delivery.frame is not None
-        }
-        revoked = set(await self._broker.revoked(set().union(*marks.values())))
-        for delivery in deliveries:
-            if revoked and not revoked.isdisjoint(marks.get(delivery.receipt, ())):
+    async def _mark_revoked(self, stamped: Sequence[Delivery], batch: Sequence[Delivery]) -> None:
+        """Look which of them have a stamp that was revoked. If that cannot be done, all of `batch` goes back."""
+        marks = {d.receipt: set(marks_on(d.frame.headers)) for d in stamped if d.frame is not None}
+        try:
+            revoked = set(await self._broker.revoked(set().union(*marks.values())))
+        except (OperationalError, asyncio.CancelledError):
+            for delivery in batch:
+                self._settler.add(0, Release(receipt=delivery.receipt, counted=False))
+            raise
+        for delivery in stamped:
+            if not revoked.isdisjoint(marks[delivery.receipt]):
                 delivery.revoked = True
 
     def is_early(self, held: Held) -> bool:
