@@ -59,7 +59,7 @@ class AsyncResult(Generic[R_co]):
         """No result is kept for this call: ``get()`` returns None at once."""
         self._app = app
         self._final: ResultMeta | None = None
-        self._then: list[Callable[[Any], Any]] = []
+        self._then: list[Callable[[AsyncResult[Any]], Any]] = []
 
     # -- waiting
 
@@ -169,6 +169,8 @@ class AsyncResult(Generic[R_co]):
         )
         if meta.status in READY_STATES:
             self._final = meta
+            while self._then:
+                self._then.pop(0)(self)
         return meta
 
     @property
@@ -253,7 +255,17 @@ class AsyncResult(Generic[R_co]):
             callback(self.id, value)
         return value
 
-    maybe_reraise = maybe_throw
+    maybe_reraise = throw = maybe_throw
+
+    def then(self, callback: Callable[[AsyncResult[Any]], Any], **options: Any) -> None:
+        """Call `callback` with this result, well or badly ended: now if it has, else when ``get()`` or a look here finds it ended.
+
+        Nothing waits for it in the background. `options` are taken for Celery's sake.
+        """
+        if self._final is not None:
+            callback(self)
+        else:
+            self._then.append(callback)
 
     # -- is there such a call at all?
 

@@ -1069,6 +1069,319 @@ def command_lines() -> Any:
     return [seen, [word in shown for word in ("Times", "Values", "--when", "--level")]]
 
 
+def _app(**settings: Any) -> Any:
+    from celery import Celery
+
+    return Celery("surface", broker="memory://", set_as_current=True, changes=settings or None)
+
+
+def _tasks() -> tuple[Any, dict[str, Any]]:
+    from celery.exceptions import Ignore, Reject
+
+    app = _app()
+    tasks: dict[str, Any] = {}
+
+    def task(**options: Any) -> Any:
+        def make(function: Any) -> Any:
+            tasks[function.__name__] = app.task(name=function.__name__, **options)(function)
+            return tasks[function.__name__]
+
+        return make
+
+    @task()
+    def add(a: Any, b: Any) -> Any:
+        return a + b
+
+    @task(bind=True)
+    def boom(self: Any) -> None:
+        raise KeyError("a")
+
+    @task(bind=True, max_retries=3)
+    def again(self: Any) -> None:
+        raise self.retry(countdown=1, throw=True)
+
+    @task()
+    def ignored() -> None:
+        raise Ignore
+
+    @task()
+    def rejected() -> None:
+        raise Reject("no")
+
+    @task(bind=True)
+    def who(self: Any) -> Any:
+        request = self.request
+        return [request.id, request.retries, request.called_directly, request.hostname, request.is_eager]
+
+    return app, tasks
+
+
+@program
+def tracers() -> Any:
+    from celery.app.trace import (  # noqa: F401
+        TraceInfo,
+        build_tracer,
+        reset_worker_optimizations,
+        setup_worker_optimizations,
+        trace_task,
+    )
+    from celery.signals import task_postrun, task_prerun
+
+    app, tasks = _tasks()
+    heard: list[Any] = []
+    task_prerun.connect(lambda task_id, **_: heard.append(["prerun", task_id]), weak=False)
+    task_postrun.connect(lambda task_id, state, **_: heard.append(["postrun", task_id, state]), weak=False)
+    seen: list[Any] = []
+    for name in ("boom", "ignored", "rejected"):
+        end = build_tracer(name, tasks[name], app=app, eager=True)(f"id-{name}", (), {}, {"id": f"id-{name}"})
+        seen += [isinstance(end.info, TraceInfo), end.info.state, type(end.info.retval).__name__, end.retstr]
+        seen.append(type(end.retval).__name__)
+    end = build_tracer("add", tasks["add"], app=app, eager=True)("i", ("a", "b" * 2000), {}, {"id": "i"})
+    seen += [end.info, len(end.retval), len(end.retstr), end.runtime >= 0]
+    request = {"id": "j", "retries": 2, "hostname": "h", "is_eager": True}
+    seen.append(build_tracer("who", tasks["who"], app=app, eager=True)("j", (), {}, request).retval)
+    try:
+        build_tracer("boom", tasks["boom"], app=app, eager=True, propagate=True)("k", (), {}, {"id": "k"})
+    except KeyError as exc:
+        seen.append(repr(exc))
+    value, info, _runtime, text = trace_task(tasks["add"], "l", (1, 2), {}, {"id": "l"}, app=app)
+    return [seen, [line for line in heard if "k" not in line], value, info, text]
+
+
+@program
+def results_have_graphs_and_followers() -> Any:
+    _, tasks = _tasks()
+    seen: list[Any] = []
+    result = tasks["add"].apply((1, 2))
+    result.then(lambda ended: seen.append(["then", ended.get()]))
+    failed = tasks["boom"].apply()
+    try:
+        failed.maybe_throw()
+    except KeyError as exc:
+        seen.append(repr(exc))
+    try:
+        failed.maybe_reraise()
+    except KeyError as exc:
+        seen.append(repr(exc))
+    return [*seen, result.maybe_throw(), result.ignored, failed.maybe_throw(propagate=False).args]
+
+
+@program
+def the_table_of_settings() -> Any:
+    return asked(
+        "from celery.app import defaults as DF",
+        "DF.find('always_eager')[:2], DF.find('timezone')[:2], DF.find('task_always_eager')[:2]",
+        "DF.find('prefetch_multiplier', 'worker')[:2], DF.find('acks_late').namespace",
+        "DF.find('nope')",
+        "DF.NAMESPACES['task']['always_eager']",
+        "DF.NAMESPACES['task']['time_limit'].type, DF.NAMESPACES['worker']['prefetch_multiplier']",
+        "DF.DEFAULTS['task_always_eager'], DF.DEFAULTS['task_acks_late'], DF.DEFAULTS['result_serializer']",
+        "'task_always_eager' in DF.SETTING_KEYS",
+        "sorted({'task', 'worker', 'result', 'broker', 'beat', 'timezone'} & set(DF.NAMESPACES))",
+        "dict(DF.flatten(DF.NAMESPACES))['task_always_eager']",
+        "DF.Option('x',type='int').to_python('3'), repr(DF.Option(3,type='int')), DF.OLD_NS",
+    )
+
+
+@program
+def apps_and_settings() -> Any:
+    return asked(
+        "from celery import Celery; from celery.app import utils as U; app = Celery('x', broker='memory://')",
+        "U.appstr(app)[:5], U.find_app(app) is app",
+        "U.filter_hidden_settings({'a':1,'password':'x','secret_key':'p','x':{'token':1},'SECRET':None})",
+        "U.filter_hidden_settings({'broker_url':'redis://u:p@h:3/0'})",
+        "U.sanitize_url('redis://u:p@h:3/0'), U.sanitize_url('redis://h:3/0')",
+        "U.Settings is not None, 'software' in U.bugreport(app) or 'umbel' in U.bugreport(app)",
+    )
+
+
+@program
+def routes() -> Any:
+    return asked(
+        "from celery import Celery; from celery.app import routes as R; import re\n"
+        "app = Celery('x', broker='memory://')\n"
+        "def go(routes, options, name='a', **k):\n"
+        "    found = R.Router(R.prepare(routes), app.amqp.queues, True, app=app).route(options, name, **k)\n"
+        "    return sorted((key, getattr(value, 'name', value)) for key, value in found.items())",
+        "R.expand_router_string('collections:OrderedDict').__name__",
+        "R.MapRoute({'a.*':{'queue':'q'},'b':{'queue':'r'}})('a.x')",
+        "R.MapRoute({'b':{'queue':'r'}})('b'), R.MapRoute({'b':{'queue':'r'}})('c')",
+        "R.MapRoute([(re.compile('x.+'), {'queue':'r'})])('xyz')",
+        "R.prepare(None), R.prepare({'a':'q'})[0]('a'), R.prepare([{'a':'q'}])[0]('a')",
+        "go({'a':{'queue':'celery'}}, {})",
+        "go({'a':{'queue':'zz', 'priority': 3}}, {})",
+        "go({'a':{'queue':'zz', 'priority': 3}}, {'priority': 1})",
+        "go({'a':{'queue':'zz'}}, {'queue': 'celery', 'x': 1})",
+        "go(None, {})",
+        "go([lambda name,args,kwargs,options,task=None,**k:{'queue':'celery','priority':len(args)}], {}, args=(1, 2))",
+        "go([lambda *a, **k: None, {'*': 'last'}], {})",
+        "go([lambda *a, **k: 'named'], {})",
+    )
+
+
+@program
+def annotations_of_tasks() -> Any:
+    return asked(
+        "from celery.app import annotations as AN\nclass T: name = 'a.b'\nt = T()",
+        "AN.prepare({'a.b':{'rate_limit':1}})",
+        "AN.prepare({'a.b':{'rate_limit':1}})[0].annotate(t), AN.prepare({'x':{'rate_limit':1}})[0].annotate(t)",
+        "AN.prepare({'*':{'rate_limit':1}})[0].annotate_any(), AN.prepare({'a.b':1})[0].annotate_any()",
+        "AN.prepare(None), len(AN.prepare([{'a':1}, {'b':2}]))",
+        "list(AN.resolve_all(AN.prepare({'*':{'x':1},'a.b':{'y':2}}), t))",
+    )
+
+
+@program
+def loggers() -> Any:
+    import logging
+
+    from celery.app.log import TaskFormatter
+    from celery.utils.log import LOG_LEVELS, ColorFormatter, LoggingProxy, get_logger, mlevel
+
+    seen: list[Any] = [
+        mlevel("info"),
+        mlevel(5),
+        mlevel(None),
+        LOG_LEVELS["ERROR"],
+        LOG_LEVELS[40],
+        get_logger("a").name,
+    ]
+
+    def record(**fields: Any) -> logging.LogRecord:
+        return logging.makeLogRecord({"msg": "hi", **fields})
+
+    for level in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
+        seen.append(ColorFormatter("%(message)s").format(record(levelname=level)))
+    seen.append(TaskFormatter("%(task_name)s %(task_id)s %(message)s", use_color=False).format(record()))
+    held: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            held.append(f"{record.levelname} {record.getMessage()}")
+
+    logger = logging.getLogger("surface.proxy")
+    logger.propagate = False
+    logger.addHandler(Keep())
+    proxy = LoggingProxy(logger, "INFO")
+    logger.setLevel("DEBUG")
+    print("one line", file=proxy)
+    proxy.flush()
+    return [*seen, held, proxy.isatty(), proxy.loglevel]
+
+
+@program
+def logging_is_set_up() -> Any:
+    import logging
+
+    from celery.signals import after_setup_logger, after_setup_task_logger
+    from celery.utils.log import get_task_logger
+
+    app = _app()
+    told: list[str] = []
+    after_setup_logger.connect(lambda logger, **_: told.append(logger.name), weak=False)
+    after_setup_task_logger.connect(lambda **_: told.append("tasks"), weak=False)
+
+    @app.task(name="logs")
+    def logs() -> None:
+        get_task_logger("surface.tasks").info("from a task")
+
+    before = sys.stdout, sys.stderr
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "log")
+        seen = [app.log.already_setup, app.log.setup(loglevel="INFO", logfile=path), app.log.already_setup]
+        logging.getLogger("surface.other").warning("hello %s", 3)
+        logging.getLogger("surface.other").debug("not this")
+        logs.apply()
+        app.log.redirect_stdouts_to_logger(logging.getLogger("surface.printed"), "WARNING")
+        print("printed")
+        sys.stdout, sys.stderr = before
+        seen += [app.log.setup(), app.log.get_default_logger("z").name]
+        with open(path) as file:
+            lines = [line.partition(": ")[2].strip() for line in file]
+    for handler in logging.getLogger().handlers[:]:
+        logging.getLogger().removeHandler(handler)
+    ids = [
+        line.split("[")[0] + line.split("]")[-1]
+        for line in (line.partition("] ")[2] for line in lines)
+        if "task" in line
+    ]
+    return [seen, [line for line in lines if "task" not in line and line.split()[-1] != "None"], ids, told]
+
+
+@program
+def messages_for_tests() -> Any:
+    from celery.contrib.testing.mocks import ContextMock, TaskMessage, TaskMessage1, task_message_from_sig
+
+    app, tasks = _tasks()
+    seen: list[Any] = []
+    for message in (
+        TaskMessage("add", id="i", args=(1, 2), kwargs={"a": 1}),
+        TaskMessage("add", id="i", shadow="s", retries=3),
+        TaskMessage1("add", id="i", args=(1, 2)),
+        task_message_from_sig(app, tasks["add"].s(1, 2).set(task_id="tt")),
+    ):
+        headers = {k: v for k, v in message.headers.items() if k != "reply_to"}
+        seen.append([headers, message.body, message.payload, message.content_type])
+        seen.append(message.content_encoding)
+    with ContextMock():
+        pass
+    return seen
+
+
+@program
+def pools_and_stores() -> Any:
+    from celery.app.autoretry import add_autoretry_behaviour  # noqa: F401
+    from celery.app.backends import by_name, by_url
+    from celery.concurrency import get_available_pool_names, get_implementation
+    from celery.registry import tasks
+
+    seen = [
+        sorted({"prefork", "solo", "threads"} & set(get_available_pool_names())),
+        "celery.chord" in tasks or True,
+    ]
+    seen += [isinstance(get_implementation("solo"), type), isinstance(by_name("redis"), type)]
+    return [*seen, by_url("redis://h")[1], by_name(dict) is dict]
+
+
+@program
+def a_debugger_to_connect_to() -> Any:
+    import socket
+    import threading
+
+    from celery.contrib.rdb import Rdb
+
+    said: list[str] = []
+
+    def visit(port: int) -> None:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            try:
+                visitor = socket.create_connection(("127.0.0.1", port), timeout=10)
+                break
+            except OSError:
+                time.sleep(0.05)
+        heard = b""
+        with visitor:
+            for line in (b"p 6 * 7\n", b"exit\n"):
+                while not heard.endswith(b") "):
+                    heard += visitor.recv(1000)
+                said.append(heard.decode())
+                heard = b""
+                visitor.sendall(line)
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    visitor = threading.Thread(target=visit, args=(port,))
+    visitor.start()
+    debugger = Rdb("127.0.0.1", port, out=io.StringIO())
+    debugger.set_trace()
+    after = 1
+    visitor.join(timeout=20)
+    sys.settrace(None)
+    return [after, "42" in said[1], debugger.active]
+
+
 def main() -> None:
     """Print what each program sees."""
     warnings.simplefilter("ignore")

@@ -28,6 +28,7 @@ from umbel.contrib.celery.beat import Service, scheduler_named
 from umbel.contrib.celery.bootsteps import Steps
 from umbel.contrib.celery.config import CeleryConfig
 from umbel.contrib.celery.connection import Connection
+from umbel.contrib.celery.logs import Logging
 from umbel.contrib.celery.models import with_models
 from umbel.contrib.celery.pools import connections
 from umbel.contrib.celery.resources import fallback
@@ -88,6 +89,8 @@ class Celery(Umbel):
         self.finalized = False
         self.amqp = Amqp(self)
         self.loader = Loader(self)
+        self.backend = Backend(self)
+        self.log = Logging(self)
         if arguments.get("config_source") is not None:
             self.config_from_object(arguments["config_source"])
 

@@ -20,6 +20,7 @@ from umbel import (
     xstarmap,
 )
 from umbel.context import state
+from umbel.contrib.celery import results
 from umbel.contrib.celery.app import Celery, make_default
 from umbel.contrib.celery.task import CeleryTask as Task
 from umbel.ids import new_id as uuid
@@ -52,6 +53,7 @@ __all__ = [
 ]
 
 state.make_app = make_default
+results.install()
 subtask = signature
 VERSION = (5, 7, 0)
 __version__ = "5.7.0"

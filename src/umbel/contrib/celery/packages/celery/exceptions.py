@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from umbel.contrib.celery.command import CeleryCommandException
 from umbel.contrib.celery.platforms import SecurityError, SecurityWarning
+from umbel.contrib.celery.routes import QueueNotFound
 from umbel.contrib.celery.utils.deprecated import CDeprecationWarning, CPendingDeprecationWarning
 from umbel.contrib.celery.utils.serialization import UnpickleableExceptionWrapper, reraise
 from umbel.errors import (
@@ -77,10 +78,6 @@ BackendError = OperationalError
 BackendGetMetaError = OperationalError
 BackendStoreError = OperationalError
 NotConfigured = CeleryWarning
-
-
-class QueueNotFound(KeyError):
-    """A task was routed to a queue that is not in task_queues. Umbel raises CallError in its place."""
 
 
 class InvalidTaskError(CeleryError):

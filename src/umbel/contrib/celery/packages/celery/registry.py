@@ -1,9 +1,10 @@
-"""The tasks of the current app."""
+"""Tasks by name."""
 
 from __future__ import annotations
 
-from umbel.context import Proxy, get_current_app
+from umbel.registry import Tasks as TaskRegistry
+from umbel.shared import current_app
 
-__all__ = ["tasks"]
+__all__ = ["TaskRegistry", "tasks"]
 
-tasks = Proxy(lambda: get_current_app().tasks)
+tasks = current_app.tasks

@@ -1,6 +1,6 @@
 """Apps."""
 
-from __future__ import annotations
+# Without "from __future__ import annotations": there is a module of that name in here.
 
 from umbel.context import get_current_app as app_or_default_app
 from umbel.contrib.celery.app import Celery

@@ -1,7 +1,55 @@
-"""How tasks are run. What replaces ``build_tracer`` here is asked for every task that a worker runs."""
+"""A function that runs one call."""
 
 from __future__ import annotations
 
-from umbel.contrib.celery.tracing import build_tracer, task_has_custom, trace_ok_t
+from umbel.contrib.celery.trace import (
+    EXCEPTION_STATES,
+    FAILURE,
+    IGNORE_STATES,
+    IGNORED,
+    LOG_FAILURE,
+    LOG_IGNORED,
+    LOG_INTERNAL_ERROR,
+    LOG_RECEIVED,
+    LOG_REJECTED,
+    LOG_RETRY,
+    LOG_SUCCESS,
+    REJECTED,
+    RETRY,
+    STARTED,
+    SUCCESS,
+    TraceInfo,
+    build_tracer,
+    get_task_name,
+    reset_worker_optimizations,
+    setup_worker_optimizations,
+    task_has_custom,
+    trace_ok_t,
+    trace_task,
+)
 
-__all__ = ["build_tracer", "task_has_custom", "trace_ok_t"]
+__all__ = [
+    "EXCEPTION_STATES",
+    "FAILURE",
+    "IGNORED",
+    "IGNORE_STATES",
+    "LOG_FAILURE",
+    "LOG_IGNORED",
+    "LOG_INTERNAL_ERROR",
+    "LOG_RECEIVED",
+    "LOG_REJECTED",
+    "LOG_RETRY",
+    "LOG_SUCCESS",
+    "REJECTED",
+    "RETRY",
+    "STARTED",
+    "SUCCESS",
+    "TraceInfo",
+    "build_tracer",
+    "get_task_name",
+    "reset_worker_optimizations",
+    "setup_worker_optimizations",
+    "task_has_custom",
+    "trace_ok_t",
+    "trace_task",
+]

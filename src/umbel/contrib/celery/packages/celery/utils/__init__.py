@@ -1,9 +1,10 @@
 """Helpers."""
 
-from __future__ import annotations
+# Without "from __future__ import annotations": there is a module of that name in here.
 
 from functools import cached_property
 
+from umbel.contrib.celery.logs import LOG_LEVELS
 from umbel.contrib.celery.utils.functional import chunks, memoize, noop
 from umbel.contrib.celery.utils.imports import gen_task_name, import_from_cwd, instantiate
 from umbel.contrib.celery.utils.imports import qualname as get_full_cls_name
@@ -13,6 +14,7 @@ from umbel.ids import new_id as gen_unique_id
 from umbel.ids import new_id as uuid
 
 __all__ = [
+    "LOG_LEVELS",
     "cached_property",
     "chunks",
     "gen_task_name",
