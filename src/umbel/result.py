@@ -66,7 +66,7 @@ class AsyncResult(Generic[R_co]):
     def then(self, callback: Callable[[Any], Any], on_error: Any = None, weak: bool = False) -> Any:
         """Call `callback` with this result when it has ended: now, or when ``get()`` sees it. `on_error`: instead, if it failed."""
         self._then.append(lambda result: (on_error if on_error and result.failed() else callback)(result))
-        if self.ready():
+        if self._final is not None or self.ready():
             self._tell_then()
         return self
 
@@ -125,7 +125,6 @@ class AsyncResult(Generic[R_co]):
         if meta is None:
             raise TimeoutError(self._overdue(timeout))
         value = _value(meta)
-        self._tell_then()
         if propagate and meta.status in PROPAGATE_STATES:
             raise value
         if callback is not None:
@@ -169,8 +168,7 @@ class AsyncResult(Generic[R_co]):
         )
         if meta.status in READY_STATES:
             self._final = meta
-            while self._then:
-                self._then.pop(0)(self)
+            self._tell_then()
         return meta
 
     @property
@@ -256,16 +254,6 @@ class AsyncResult(Generic[R_co]):
         return value
 
     maybe_reraise = throw = maybe_throw
-
-    def then(self, callback: Callable[[AsyncResult[Any]], Any], **options: Any) -> None:
-        """Call `callback` with this result, well or badly ended: now if it has, else when ``get()`` or a look here finds it ended.
-
-        Nothing waits for it in the background. `options` are taken for Celery's sake.
-        """
-        if self._final is not None:
-            callback(self)
-        else:
-            self._then.append(callback)
 
     # -- is there such a call at all?
 

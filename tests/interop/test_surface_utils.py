@@ -86,7 +86,7 @@ def test_a_stored_result_has_a_graph_and_tells_who_follows_it() -> None:
         print(json.dumps(seen))
         """
     )
-    assert seen == ["incomplete", [], ["one"], 5, ["one"], ["one", "at once"], ["one"], 5, True]
+    assert seen == ["incomplete", [], ["one"], 5, ["one"], ["one", 5, "at once"], ["one"], 5, True]
 
 
 def test_a_tracer_stores_what_came_of_it() -> None:

@@ -48,11 +48,9 @@ _EARLY = (
 
 
 _REFUSED = {
-    "log": "Connect the signals setup_logging or after_setup_logger, or use logging.config.",
     "Worker": "Use app.worker_main(['worker', ...]), or the fixtures of celery.contrib.testing in tests.",
     "WorkController": "Use app.worker_main(['worker', ...]), or the fixtures of celery.contrib.testing in tests.",
     "Beat": "Use app.start(['beat', ...]).",
-    "setup_security": "Messages are not signed: use TLS to the broker, and credentials of its own for each program.",
 }
 """What Celery's apps have and these have not, with what to use instead."""
 
@@ -89,7 +87,6 @@ class Celery(Umbel):
         self.finalized = False
         self.amqp = Amqp(self)
         self.loader = Loader(self)
-        self.backend = Backend(self)
         self.log = Logging(self)
         if arguments.get("config_source") is not None:
             self.config_from_object(arguments["config_source"])

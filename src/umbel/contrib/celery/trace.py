@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from umbel.context import Request
+from umbel.contrib.celery.tracing import pending
 from umbel.contrib.celery.utils.saferepr import saferepr
 from umbel.core.outcome import FAILURE, IGNORED, REJECTED, RETRY, SUCCESS, ResultMeta
 from umbel.execution import Attempt, ExceptionInfo, attempt
@@ -79,7 +80,7 @@ def build_tracer(
     store_errors: bool = True,
     eager: bool = False,
     **options: Any,
-) -> Callable[..., trace_ok_t]:
+) -> Callable[..., Any]:
     """A function of ``(uuid, args, kwargs, request=None)`` that runs `task` once, with its hooks and signals.
 
     `request`: a dict of fields of ``self.request``. Unless `eager`, value or exception are stored when the app keeps results.
@@ -87,7 +88,10 @@ def build_tracer(
     """
     propagate = bool(options.get("propagate"))
 
-    def trace(uuid: str, args: Any, kwargs: Any, request: Any = None) -> trace_ok_t:
+    def trace(uuid: str, args: Any, kwargs: Any, request: Any = None) -> Any:
+        run = pending.get()
+        if run is not None:  # of a worker, which does the rest
+            return run()
         fields = {
             "hostname": hostname,
             **dict(request or {}),
@@ -132,7 +136,7 @@ def _store(task: Any, request: Request, ended: Attempt, store_errors: bool) -> N
         task.app.store_meta(meta)
 
 
-def trace_task(task: Any, uuid: str, args: Any, kwargs: Any, request: Any = None, **opts: Any) -> trace_ok_t:
+def trace_task(task: Any, uuid: str, args: Any, kwargs: Any, request: Any = None, **opts: Any) -> Any:
     """Run `task` once by the function that ``build_tracer()`` makes."""
     return build_tracer(task.name, task, **opts)(uuid, args, kwargs, request)
 
