@@ -215,6 +215,7 @@ class Umbel(Workflows, Hooks):
             "__module__": fun.__module__,
             "__qualname__": getattr(fun, "__qualname__", plain_name),
             "__doc__": fun.__doc__,
+            "__name__": plain_name,
             "__wrapped__": staticmethod(fun),
             "name": name,
             **options,

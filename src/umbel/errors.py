@@ -100,7 +100,11 @@ class EncodeError(CallError, TypeError):
     """A value cannot be written in the chosen serializer. The message names the value and its type."""
 
 
-class NotRegistered(CallError, KeyError):
+class TaskError(UmbelError):
+    """How a task ended, seen from the caller's side."""
+
+
+class NotRegistered(CallError, TaskError, KeyError):
     """The app has no task of this name."""
 
     def __str__(self) -> str:
@@ -147,10 +151,6 @@ class CapabilityError(UmbelError):
 
 class LeaseLost(UmbelError):
     """The lease of a running task ended and another run took over; what this run produced is not written."""
-
-
-class TaskError(UmbelError):
-    """How a task ended, seen from the caller's side."""
 
 
 class MaxRetriesExceededError(TaskError):

@@ -73,6 +73,9 @@ def joins_that_complete_while_somebody_dies(site: Site, point: str) -> None:
             assert result.get(timeout=WAIT) == 6
             eventually(lambda: points.struck(point), "the passage")
             points.disarm(point)
+            # Else it could die in the shutdown that follows, which is told by the exit code.
+            deaths = passage
+            eventually(lambda: worker.log.count("starting another one") >= deaths, "another process")  # noqa: B023
             eventually(lambda: not site.shelf("held"), "an end of all runs")
             wait_until_settled(worker)
         assert worker.stop() == 0
